@@ -1,0 +1,121 @@
+/** The four ports of the bus. Two adapters fulfil them, nats/ and embedded/; one contract suite runs on both. */
+
+/**
+ * Keys are dot-separated parts of `[A-Za-z0-9_=-]+`, at most 512 bytes in all; anything else is a Fault `invalid`.
+ * Use `encodeKeyPart` for foreign text. Values are at most 1 MiB (Fault `too_large`).
+ */
+export interface KvEntry {
+  readonly key: string;
+  readonly value: Uint8Array;
+  /** Grows with every write to the bucket, never reused: it is an etag, and of a lock's `create` it is the fence. */
+  readonly revision: bigint;
+  /** When the bus stored it, by the bus's own clock: milliseconds since the epoch. */
+  readonly createdMs: number;
+}
+
+export type KvChange =
+  | ({ readonly type: "put" } & KvEntry)
+  | { readonly type: "delete"; readonly key: string; readonly revision: bigint }
+  /** Everything that was stored when the watch began has been delivered. Comes exactly once, even for no entries. */
+  | { readonly type: "synced" };
+
+export interface Kv {
+  get(key: string): Promise<KvEntry | undefined>;
+  /** Writes whatever is there. Returns the new revision. */
+  put(key: string, value: Uint8Array): Promise<bigint>;
+  /** Errors: `exists` when the key has a live value. Of many racers exactly one succeeds. */
+  create(key: string, value: Uint8Array): Promise<bigint>;
+  /** Errors: `conflict` when `revision` is not the newest of the key. */
+  update(key: string, value: Uint8Array, revision: bigint): Promise<bigint>;
+  /** Deleting what is not there is fine. Errors: `conflict` when `revision` is given and not the newest. */
+  delete(key: string, revision?: bigint): Promise<void>;
+  /** All live entries whose key is `prefix` or starts with `prefix` + "."; "" lists all. Sorted by key. */
+  list(prefix: string): Promise<KvEntry[]>;
+  /**
+   * First what is stored (newest value of each key), then `synced`, then every later change, until the signal aborts.
+   * Survives a restart of the server: no later change is lost; a change may come twice. A delete may be missed while
+   * disconnected only for a key that expired. Expiry by ttl sends no event.
+   */
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<KvChange>;
+}
+
+export interface KvOptions {
+  /** Entries vanish this long after their last write, in milliseconds; absent: never. */
+  readonly ttlMs?: number;
+}
+
+/** Immutable bytes by their own SHA-256 (lower-case hex). Up to 256 MiB each (Fault `too_large`). */
+export interface Blobs {
+  /** Stores and returns the digest. Storing the same bytes again is a no-op. */
+  put(bytes: Uint8Array): Promise<string>;
+  /** Errors: `not_found`; `internal` when the stored bytes no longer match the digest. */
+  get(digest: string): Promise<Uint8Array>;
+  has(digest: string): Promise<boolean>;
+  delete(digest: string): Promise<void>;
+}
+
+export interface Message {
+  readonly id: string;
+  readonly body: Uint8Array;
+  /** 1 on the first delivery. */
+  readonly deliveries: number;
+  /** When it was sent, by the bus's clock: milliseconds since the epoch. */
+  readonly sentMs: number;
+  /** Done: never delivered again. Resolves when the bus has confirmed it. */
+  ack(): Promise<void>;
+  /** Failed: delivered again after `delayMs`. */
+  nak(delayMs: number): Promise<void>;
+  /** Still at work: the ack wait starts anew. */
+  progress(): Promise<void>;
+  /** Given up: moved to the dead letters with the reason, and never delivered again by itself. */
+  deadLetter(reason: string): Promise<void>;
+}
+
+export interface DeadLetter {
+  readonly id: string;
+  readonly body: Uint8Array;
+  readonly reason: string;
+  readonly deadMs: number;
+}
+
+export interface QueueOptions {
+  /** Not acked within this time: delivered again. */
+  readonly ackWaitMs: number;
+  /** Deliveries before the bus itself moves a message to the dead letters (reason "too many deliveries"). */
+  readonly maxDeliveries: number;
+  /** Messages waiting or at work; one more is refused: Fault `exhausted`. */
+  readonly maxMessages: number;
+  /** The same id sent again within this time is stored once. */
+  readonly dedupWindowMs: number;
+}
+
+/** At-least-once work queue. Order is by arrival, save that a nak or a lapsed ack wait puts a message behind. */
+export interface Queue {
+  /** Resolves once stored durably. Returns false when the id was already sent within the window: a no-op, not an error. */
+  send(id: string, body: Uint8Array): Promise<boolean>;
+  /** At least one and at most `max` messages, or none after `waitMs` or when the signal aborts. */
+  pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]>;
+  /** Waiting plus at work. */
+  depth(): Promise<number>;
+  /** Oldest first. */
+  deadLetters(max: number): Promise<DeadLetter[]>;
+  /** Puts a dead letter back with its deliveries at 0. Errors: `not_found`. */
+  redrive(id: string): Promise<void>;
+}
+
+/** Fire and forget to whoever listens now. Subjects are keys; a subscription takes a subject and all below it. */
+export interface Events {
+  publish(subject: string, body: Uint8Array): Promise<void>;
+  /** Buffers at most 1,024 events for a slow reader, then drops the oldest. */
+  subscribe(subject: string, signal: AbortSignal): AsyncIterable<{ readonly subject: string; readonly body: Uint8Array }>;
+}
+
+/** One connection to a bus. Opening a bucket or queue twice gives the same store; other options are a Fault `conflict`. */
+export interface Bus extends AsyncDisposable {
+  kv(bucket: string, options?: KvOptions): Promise<Kv>;
+  blobs(bucket: string): Promise<Blobs>;
+  queue(name: string, options: QueueOptions): Promise<Queue>;
+  readonly events: Events;
+  /** Resolves when the bus answers. Errors: `unavailable`, saying where it was looked for. */
+  ping(): Promise<void>;
+}
