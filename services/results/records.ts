@@ -1,0 +1,247 @@
+/** What other rooms write and read here: runs, chunks, log lines, datasets and pages. Times are bigint microseconds. */
+
+/** The closed list of how a run may end. Lower-case strings everywhere: in ClickHouse, REST, gRPC and the console. */
+export const OUTCOMES = [
+  "ok",
+  "no_data",
+  "not_modified",
+  "partial",
+  "guest_error",
+  "trap",
+  "timeout",
+  "cpu_exceeded",
+  "out_of_memory",
+  "denied",
+  "host_error",
+  "skipped_locked",
+  "skipped_early",
+  "dropped_late",
+  "cancelled",
+  "quarantined",
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+export const RUN_KINDS = [
+  "fetch",
+  "sync",
+  "register",
+  "poll",
+  "discover",
+  "enrich",
+  "route",
+  "function",
+  "procedure",
+  "hook",
+] as const;
+export type RunKind = (typeof RUN_KINDS)[number];
+
+/** The first `chunks` chunks written under `fence` count. A resumed run has a part for each attempt it builds on. */
+export interface RunPart {
+  readonly fence: bigint;
+  readonly chunks: number;
+}
+
+/** One attempt of a run, with its end. Written once, as the last step before the ack. */
+export interface RunRecord {
+  /** Where its rows are; "" when a run has no dataset (a route call, a discovery). */
+  readonly dataset: string;
+  readonly runId: string;
+  /** Names the attempt: of all committed attempts of a run, the greatest fence is the one that is seen. */
+  readonly fence: bigint;
+  /** Delivery count, from 1. Information only. */
+  readonly attempt: number;
+  readonly kind: RunKind;
+  readonly plugin: string;
+  readonly version: string;
+  /** SHA-256 of the module, lower-case hex. */
+  readonly digest: string;
+  readonly instance: string;
+  /** Pipe, poller or route. */
+  readonly target: string;
+  readonly resource: string;
+  /** The window of a fetch. */
+  readonly beginUs: bigint | undefined;
+  readonly endUs: bigint | undefined;
+  readonly dueUs: bigint;
+  readonly startedUs: bigint;
+  readonly finishedUs: bigint;
+  readonly outcome: Outcome;
+  /** Whether its parts replace what earlier attempts of this run stored, no rows at all included. */
+  readonly committed: boolean;
+  readonly parts: readonly RunPart[];
+  /** Chunks, rows and bytes that this attempt itself wrote. */
+  readonly chunks: number;
+  readonly rows: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Calls by host function: {"http": 3, "emit": 12}. */
+  readonly hostCalls: Readonly<Record<string, number>>;
+  readonly cpuMs: number;
+  readonly wallMs: number;
+  readonly memoryPeakBytes: number;
+  /** Why it failed, or what the guest said. Cut at 8 KiB. */
+  readonly message: string;
+  readonly executor: string;
+}
+
+export type RowObject = Readonly<Record<string, unknown>>;
+
+export interface Chunk {
+  readonly dataset: string;
+  readonly runId: string;
+  readonly fence: bigint;
+  readonly attempt: number;
+  /** Counts from 0 within the attempt; the same number always means the same rows. */
+  readonly chunk: number;
+  readonly resource: string;
+  /** NDJSON, one object a line; or rows as objects (bigint and Uint8Array-free values). */
+  readonly rows: Uint8Array | readonly RowObject[];
+}
+
+export interface Stored {
+  /** Rows of the chunk. */
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogLine {
+  readonly runId: string;
+  readonly fence: bigint;
+  readonly timeUs: bigint;
+  readonly level: LogLevel;
+  readonly instance: string;
+  /** Cut at 8 KiB. */
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+/** string int64 uint64 float64 bool timestamp date decimal(p,s) uuid json. */
+export type ColumnType = string;
+
+/** What a pipe or a plugin says about its table. */
+export interface DatasetSpec {
+  readonly dataset: string;
+  readonly columns: Readonly<Record<string, ColumnType>>;
+  /** The time column that windows and `readRows` go by. */
+  readonly datetime?: string | undefined;
+  /** Rows equal in these columns are one row: the newest. None: every row stays. */
+  readonly index?: readonly string[] | undefined;
+}
+
+export interface Dataset extends DatasetSpec {
+  readonly index: readonly string[];
+  /** Rows and bytes on disk, rows of superseded attempts included. */
+  readonly storedRows: number;
+  readonly storedBytes: number;
+}
+
+export interface QueryRequest {
+  readonly sql: string;
+  /** Values for `{name:Type}` in the SQL. */
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+  /** Only these datasets; undefined: every dataset, `runs` and `logs`. */
+  readonly tables?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface QueryResult {
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  /** Values as JSON; 64-bit integers and decimals as strings. */
+  readonly rows: readonly (readonly unknown[])[];
+  /** Whether rows were left out because of `maxRows` or `maxBytes`. */
+  readonly truncated: boolean;
+  readonly elapsedMs: number;
+  readonly rowsRead: number;
+}
+
+export interface ReadRowsRequest {
+  readonly dataset: string;
+  /** Within [beginUs, endUs) of the dataset's datetime column. */
+  readonly beginUs?: bigint | undefined;
+  readonly endUs?: bigint | undefined;
+  /** 1–10,000. */
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+export interface RowsPage {
+  readonly rows: readonly RowObject[];
+  /** Hand it back for the next page; undefined at the end. */
+  readonly nextCursor: string | undefined;
+}
+
+export interface RunFilter {
+  readonly kind?: RunKind | undefined;
+  readonly instance?: string | undefined;
+  readonly target?: string | undefined;
+  readonly resource?: string | undefined;
+  readonly outcome?: Outcome | undefined;
+  readonly dataset?: string | undefined;
+  readonly plugin?: string | undefined;
+  /** Finished within [sinceUs, untilUs). */
+  readonly sinceUs?: bigint | undefined;
+  readonly untilUs?: bigint | undefined;
+}
+
+export interface Page {
+  /** 1–1,000. */
+  readonly size: number;
+  readonly token?: string | undefined;
+}
+
+export interface RunsPage {
+  /** Newest first by the time they finished. */
+  readonly runs: readonly RunRecord[];
+  readonly nextToken: string | undefined;
+}
+
+export interface LogsPage {
+  /** Oldest first. */
+  readonly lines: readonly LogLine[];
+  readonly nextToken: string | undefined;
+}
+
+/** Whether ClickHouse answers, since when, and if not, why. */
+export interface ResultsState {
+  readonly ok: boolean;
+  readonly sinceMs: number;
+  readonly problem?: string;
+  /** Log lines dropped because ClickHouse could not take them in time. */
+  readonly droppedLogLines: number;
+  /** Bytes whose callers still wait. */
+  readonly bufferedBytes: number;
+}
+
+export interface Results extends AsyncDisposable {
+  /** Creates the dataset's table and view or widens them. Errors: `invalid` spec; `conflict` naming both types. */
+  ensureDataset(spec: DatasetSpec): Promise<Dataset>;
+  /**
+   * Resolves once the rows are durable; waits for as long as ClickHouse is away. Errors: `invalid` naming column, row
+   * and value (nothing of the chunk is stored); `cancelled` by the signal, after which the chunk may be stored or not.
+   */
+  appendChunk(chunk: Chunk, signal?: AbortSignal): Promise<Stored>;
+  /** Resolves once durable; every chunk of the attempt that was appended before comes before it. */
+  commit(run: RunRecord, signal?: AbortSignal): Promise<void>;
+  /** Takes lines and returns at once. Over the bound the oldest lines are dropped, and counted. */
+  log(lines: readonly LogLine[]): void;
+  /** Resolves when everything that was handed over before is durable. */
+  flush(): Promise<void>;
+  state(): ResultsState;
+  /** Resolves when ClickHouse answers. Errors: `unavailable`. */
+  ping(): Promise<void>;
+
+  /** Read-only SQL. Errors: `denied` or `invalid` saying what is not allowed; `deadline`; `exhausted` over a limit. */
+  query(request: QueryRequest): Promise<QueryResult>;
+  readRows(request: ReadRowsRequest): Promise<RowsPage>;
+  listRuns(filter: RunFilter, page: Page): Promise<RunsPage>;
+  /** Every recorded attempt, newest fence first. Errors: `not_found`. */
+  getRun(runId: string): Promise<readonly RunRecord[]>;
+  runLogs(runId: string, page: Page): Promise<LogsPage>;
+  listDatasets(): Promise<readonly Dataset[]>;
+}
