@@ -8,7 +8,11 @@ export function parseDuration(raw: string, field: string): number {
   const match = /^(\d{1,9})(ms|s|m|h|d|w)$/.exec(raw);
   if (!match) {
     throw Fault.invalid(field, [
-      { field, problem: `${JSON.stringify(raw)} is not a duration`, fix: "write a whole number and ms, s, m, h, d or w" },
+      {
+        field,
+        problem: `${JSON.stringify(raw)} is not a duration`,
+        fix: "write a whole number and ms, s, m, h, d or w",
+      },
     ]);
   }
   return Number(match[1]) * UNITS_MS[match[2] as keyof typeof UNITS_MS];

@@ -1,0 +1,78 @@
+/** Names that services must agree on: buckets and queue of the bus, run ids, outcomes. All other names are private. */
+
+export const BUCKETS = {
+  /** Owned by the registry; the others follow its catalogue stream. */
+  plugins: "plugins",
+  instances: "instances",
+  pipes: "pipes",
+  pollers: "pollers",
+  resources: "resources",
+  /** scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set. */
+  windows: "windows",
+  /** Leases: `run.<…>` of executors, `leader.scheduler`. The revision of the `create` is the fence. */
+  locks: "locks",
+  /** When a (poller, resource) last ran, and its last result. Written by executors. */
+  lastrun: "lastrun",
+  /** Mid-run cursors of fetches. Written by executors. */
+  checkpoints: "checkpoints",
+  /** Executors that live: JSON {"address": "host:port"} by executor id. */
+  executors: "executors",
+  /** The plugins' own key-value pairs: `<instance>.<encoded key>`. Written by executors. */
+  guest: "guest",
+} as const;
+
+export const LOCK_TTL_MS = 15_000;
+export const EXECUTOR_TTL_MS = 10_000;
+
+/** Blob bucket for modules and static files. */
+export const BLOBS = "blobs";
+
+/** The queue of scheduler.v1.Job. Everybody opens it with the same options. */
+export const JOBS = "jobs";
+export const JOBS_OPTIONS = {
+  /** Longer than any pause between two `progress` calls of a live executor. */
+  ackWaitMs: 30_000,
+  /** An executor gives a job up by itself before; this catches jobs that kill executors. */
+  maxDeliveries: 25,
+  maxMessages: 200_000,
+  dedupWindowMs: 600_000,
+} as const;
+
+/** Event subjects. */
+export const EVENTS = {
+  /** `runs.<kind>`: JSON of a run that ended. Fire and forget. */
+  runs: "runs",
+} as const;
+
+/** How a run ended. A closed list; stored as text. */
+export const OUTCOMES = [
+  "ok",
+  "no_data",
+  "not_modified",
+  "partial",
+  "guest_error",
+  "trap",
+  "timeout",
+  "cpu_exceeded",
+  "out_of_memory",
+  "denied",
+  "host_error",
+  "skipped_locked",
+  "skipped_early",
+  "dropped_late",
+  "cancelled",
+  "quarantined",
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Run ids are deterministic: the same work has the same id. Ids are bare, without `pipes/` and the like. */
+export const runIds = {
+  fetch: (pipe: string, compactBegin: string) => `${pipe}/${compactBegin}`,
+  poll: (poller: string, resource: string, compactDue: string) => `${poller}/${resource}/${compactDue}`,
+  discover: (poller: string, compactDue: string) => `${poller}/${compactDue}`,
+  register: (pipe: string, etag: string) => `${pipe}/register/${etag}`,
+  call: (instance: string, ulid: string) => `${instance}/${ulid}`,
+};
+
+/** `pipes/weather.daily` → `weather.daily`. */
+export const bare = (name: string) => name.slice(name.indexOf("/") + 1);
