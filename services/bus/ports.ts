@@ -2,7 +2,8 @@
 
 /**
  * Keys are dot-separated parts of `[A-Za-z0-9_=-]+`, at most 512 bytes in all; anything else is a Fault `invalid`.
- * Use `encodeKeyPart` for foreign text. Values are at most 1 MiB (Fault `too_large`).
+ * Use `encodeKeyPart` for foreign text. Values, message bodies and events are at most 960 KiB (Fault `too_large`):
+ * NATS counts headers into its 1 MiB.
  */
 export interface KvEntry {
   readonly key: string;
@@ -32,15 +33,16 @@ export interface Kv {
   /** All live entries whose key is `prefix` or starts with `prefix` + "."; "" lists all. Sorted by key. */
   list(prefix: string): Promise<KvEntry[]>;
   /**
-   * First what is stored (newest value of each key), then `synced`, then every later change, until the signal aborts.
-   * Survives a restart of the server: no later change is lost; a change may come twice. A delete may be missed while
-   * disconnected only for a key that expired. Expiry by ttl sends no event.
+   * First what is stored (newest value of each key), then `synced`, then later changes, until the signal aborts or the
+   * bus is closed. Of several changes of one key a slow or disconnected reader may get only the newest: that bounds
+   * what waits. Survives a restart of the server: the newest change of a key is never lost; a change may come twice.
+   * A delete may be missed while disconnected only for a key that expired. Expiry by ttl sends no event.
    */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<KvChange>;
 }
 
 export interface KvOptions {
-  /** Entries vanish this long after their last write, in milliseconds; absent: never. */
+  /** Entries vanish this long after their last write, in milliseconds, 100 or more; absent: never. */
   readonly ttlMs?: number;
 }
 
@@ -61,9 +63,12 @@ export interface Message {
   readonly deliveries: number;
   /** When it was sent, by the bus's clock: milliseconds since the epoch. */
   readonly sentMs: number;
-  /** Done: never delivered again. Resolves when the bus has confirmed it. */
+  /**
+   * Done: never delivered again. Resolves when the bus has confirmed it. Not fenced: an ack that comes after the ack
+   * wait counts, even while another holds the message. What must happen once needs a fence of its own.
+   */
   ack(): Promise<void>;
-  /** Failed: delivered again after `delayMs`. */
+  /** Failed: delivered again after `delayMs`. This and the next two do nothing once the message is gone. */
   nak(delayMs: number): Promise<void>;
   /** Still at work: the ack wait starts anew. */
   progress(): Promise<void>;
@@ -85,11 +90,11 @@ export interface QueueOptions {
   readonly maxDeliveries: number;
   /** Messages waiting or at work; one more is refused: Fault `exhausted`. */
   readonly maxMessages: number;
-  /** The same id sent again within this time is stored once. */
+  /** The same id sent again within this time is stored once. At least 100. */
   readonly dedupWindowMs: number;
 }
 
-/** At-least-once work queue. Order is by arrival, save that a nak or a lapsed ack wait puts a message behind. */
+/** Ids are 1 to 512 printable ASCII characters without a blank. At-least-once work queue. Order is by arrival, save that a nak or a lapsed ack wait puts a message behind. */
 export interface Queue {
   /** Resolves once stored durably. Returns false when the id was already sent within the window: a no-op, not an error. */
   send(id: string, body: Uint8Array): Promise<boolean>;
@@ -97,17 +102,25 @@ export interface Queue {
   pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]>;
   /** Waiting plus at work. */
   depth(): Promise<number>;
-  /** Oldest first. */
+  /** Oldest first. One for each id, the newest; at most 100,000, then the oldest goes. */
   deadLetters(max: number): Promise<DeadLetter[]>;
   /** Puts a dead letter back with its deliveries at 0. Errors: `not_found`. */
   redrive(id: string): Promise<void>;
 }
 
-/** Fire and forget to whoever listens now. Subjects are keys; a subscription takes a subject and all below it. */
+export interface BusEvent {
+  readonly subject: string;
+  readonly body: Uint8Array;
+}
+
+/**
+ * Fire and forget to whoever listens now. Subjects are keys; a subscription takes a subject and all below it, from
+ * the call of `subscribe` on. While the bus is not connected, `publish` is a Fault `unavailable` and events pass by.
+ */
 export interface Events {
   publish(subject: string, body: Uint8Array): Promise<void>;
   /** Buffers at most 1,024 events for a slow reader, then drops the oldest. */
-  subscribe(subject: string, signal: AbortSignal): AsyncIterable<{ readonly subject: string; readonly body: Uint8Array }>;
+  subscribe(subject: string, signal: AbortSignal): AsyncIterable<BusEvent>;
 }
 
 /** One connection to a bus. Opening a bucket or queue twice gives the same store; other options are a Fault `conflict`. */
