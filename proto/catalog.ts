@@ -6,7 +6,8 @@ type Change = NonNullable<WatchCatalogResponse["change"]>;
 /** Something that the registry owns, under its full name: `pipes/weather.daily`. */
 export type Entity = Exclude<Change, { $case: "removed" } | { $case: "synced" }>;
 export type EntityKind = Entity["$case"];
-export type EntityOf<K extends EntityKind> = Extract<Entity, { $case: K }>["value"];
+type EntityTypes = { [E in Entity as E["$case"]]: E["value"] };
+export type EntityOf<K extends EntityKind> = EntityTypes[K];
 
 export type CatalogChange =
   | { readonly type: "put"; readonly key: string; readonly value: Entity }
