@@ -1,0 +1,22 @@
+/** What every kind of call shares: its input as JSON and its answer as bytes. */
+import { readInput, writeOutput } from "./abi";
+import { Json } from "./json";
+import { JsonWriter } from "./json-writer";
+import { decodeUtf8 } from "./utf8";
+
+/** The input of this call. The host only sends JSON, so anything else is a broken host and traps. */
+export function readCall(): Json {
+  const input = Json.parse(decodeUtf8(readInput()));
+  assert(input != null, "the input of this call is not JSON: " + Json.problem);
+  return input!;
+}
+
+/** Sets the output and returns what the export returns. */
+export function answer(json: Json): i32 {
+  return answerWith(new JsonWriter().addJson(json));
+}
+
+export function answerWith(writer: JsonWriter): i32 {
+  writeOutput(writer.start, writer.length);
+  return 0;
+}

@@ -1,0 +1,64 @@
+/** Host functions that need no type of their own: checkpoint, progress, log; and the call that all others are made of. */
+import { callHost } from "./abi";
+import { Fault, failWith } from "./fault";
+import { Json } from "./json";
+import { JsonWriter } from "./json-writer";
+import { decodeUtf8 } from "./utf8";
+
+const NO_FAULT = new Fault("", "");
+
+/** What a host call came to. Look at `failed` first. */
+export class Reply {
+  constructor(
+    public readonly ok: Json,
+    public readonly fault: Fault = NO_FAULT,
+  ) {}
+
+  get failed(): bool {
+    return this.fault !== NO_FAULT;
+  }
+  /** Ends the call with this reply's fault: `if (reply.failed) return reply.fail();` */
+  fail(): i32 {
+    return failWith(this.fault);
+  }
+}
+
+/** Calls a host function by name. The typed functions of this package are made of it. */
+export function call(name: string, request: Json): Reply {
+  return callWith(name, new JsonWriter().addJson(request));
+}
+
+/** The same with a request that is bytes already. */
+export function callWith(name: string, request: JsonWriter): Reply {
+  const text = decodeUtf8(callHost(name, request.start, request.length));
+  const answer = Json.parse(text);
+  if (answer == null) {
+    return new Reply(Json.missing, new Fault("host_error", `the answer to ${name} is not JSON: ${Json.problem}`));
+  }
+  const error = answer.get("error");
+  if (error.isNull) return new Reply(answer.get("ok"));
+  return new Reply(Json.missing, Fault.from(error));
+}
+
+/**
+ * Saves where this run is: after a crash or a retry the next attempt gets `cursor` back and keeps every row that was
+ * emitted before. Flush your emitter first.
+ */
+export function checkpoint(cursor: Json): Reply {
+  return call("checkpoint", Json.object().set("cursor", cursor));
+}
+
+/** How far this run is, for people who watch it. */
+export function progress(done: f64, total: f64, message: string = ""): Reply {
+  return call(
+    "progress",
+    Json.object().set("done", Json.number(done)).set("total", Json.number(total)).set("message", Json.text(message)),
+  );
+}
+
+/** A line of this run's log, with fields if you like. */
+export function log(level: string, message: string, fields: Json = Json.missing): void {
+  const line = Json.object().set("level", Json.text(level)).set("message", Json.text(message));
+  if (!fields.isNull) line.set("fields", fields);
+  call("log", line);
+}
