@@ -56,7 +56,7 @@ export async function openGuest(wasmPath: string, host: Readonly<Record<string, 
           random: (context: CallContext, count: number) => context.store(crypto.getRandomValues(new Uint8Array(count))),
         },
       };
-      const plugin = await createPlugin(wasm, { functions, useWasi: false });
+      const plugin = await createPlugin({ wasm: [{ data: wasm }] }, { functions, useWasi: false });
       const began = performance.now();
       try {
         const output = await plugin.call(name, JSON.stringify(input));
