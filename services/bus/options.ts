@@ -4,6 +4,8 @@ import type { KvOptions, QueueOptions } from "./ports.ts";
 
 /** Of each queue; then the oldest dead letter goes. */
 export const MAX_DEAD_LETTERS = 100_000;
+/** Of a reason for a dead letter, in characters; the rest is cut. */
+export const MAX_REASON_CHARS = 1_000;
 /** Of each subscription; then the oldest event goes. */
 export const MAX_WAITING_EVENTS = 1_024;
 

@@ -2,6 +2,7 @@
 import { Fault } from "../../kit/fault.ts";
 import type { Logger } from "../../kit/log.ts";
 import { checkName } from "../keys.ts";
+import { Opened } from "../opened.ts";
 import { checkKvOptions, checkQueueOptions } from "../options.ts";
 import type { Blobs, Bus, Kv, Queue } from "../ports.ts";
 import { EmbeddedBlobs } from "./blobs.ts";
@@ -24,9 +25,9 @@ export async function openEmbeddedBus({ file, log }: EmbeddedBusOptions): Promis
   const store = new Store(file);
   const closing = new AbortController();
   const sweeps: NodeJS.Timeout[] = [];
-  const kvs = new Map<string, Promise<Kv>>();
-  const blobs = new Map<string, Promise<Blobs>>();
-  const queues = new Map<string, Promise<Queue>>();
+  const kvs = new Opened<Kv>("bucket");
+  const blobs = new Opened<Blobs>("blobs");
+  const queues = new Opened<Queue>("queue");
   log.debug({ file }, "embedded bus is open");
 
   const sweepEvery = (ms: number, bucket: string, sweep: () => Promise<void>) => {
@@ -38,15 +39,15 @@ export async function openEmbeddedBus({ file, log }: EmbeddedBusOptions): Promis
   return {
     events: new EmbeddedEvents(closing.signal),
 
-    async kv(bucket, options = {}) {
+    async kv(bucket, given = {}) {
       checkName(bucket, "bucket");
-      const ttlMs = checkKvOptions(options);
-      await store.write(() => {
-        store.run("INSERT OR IGNORE INTO kv_buckets (name, ttl_ms, revision) VALUES (?, ?, 0)", bucket, ttlMs);
-      });
-      const kept = store.get<{ ttl_ms: number }>("SELECT ttl_ms FROM kv_buckets WHERE name = ?", bucket)?.ttl_ms;
-      if (kept !== ttlMs) throw new Fault("conflict", `bucket ${bucket} has a ttl of ${kept} ms, not ${ttlMs} ms`);
-      return once(kvs, bucket, async () => {
+      const ttlMs = checkKvOptions(given);
+      return kvs.get(bucket, { ttlMs }, async () => {
+        await store.write(() => {
+          store.run("INSERT OR IGNORE INTO kv_buckets (name, ttl_ms, revision) VALUES (?, ?, 0)", bucket, ttlMs);
+        });
+        const kept = store.get<{ ttl_ms: number }>("SELECT ttl_ms FROM kv_buckets WHERE name = ?", bucket)?.ttl_ms;
+        if (kept !== ttlMs) throw new Fault("conflict", `bucket ${bucket} has a ttl of ${kept} ms, not ${ttlMs} ms`);
         const kv = new EmbeddedKv(store, bucket, ttlMs, closing.signal);
         if (ttlMs > 0) sweepEvery(ttlMs, bucket, () => kv.sweep());
         return kv;
@@ -55,22 +56,23 @@ export async function openEmbeddedBus({ file, log }: EmbeddedBusOptions): Promis
 
     async blobs(bucket) {
       checkName(bucket, "bucket");
-      return once(blobs, bucket, async () => {
+      return blobs.get(bucket, {}, async () => {
         const opened = new EmbeddedBlobs(store, bucket);
         await opened.sweep();
         return opened;
       });
     },
 
-    async queue(name, options) {
+    async queue(name, given) {
       checkName(name, "queue");
-      const asked = JSON.stringify(checkQueueOptions(options));
-      await store.write(() => {
-        store.run("INSERT OR IGNORE INTO queues (name, options, depth) VALUES (?, ?, 0)", name, asked);
-      });
-      const kept = store.get<{ options: string }>("SELECT options FROM queues WHERE name = ?", name)?.options;
-      if (kept !== asked) throw new Fault("conflict", `queue ${name} has the options ${kept}, not ${asked}`);
-      return once(queues, name, async () => {
+      const options = checkQueueOptions(given);
+      return queues.get(name, options, async () => {
+        const asked = JSON.stringify(options);
+        await store.write(() => {
+          store.run("INSERT OR IGNORE INTO queues (name, options, depth) VALUES (?, ?, 0)", name, asked);
+        });
+        const kept = store.get<{ options: string }>("SELECT options FROM queues WHERE name = ?", name)?.options;
+        if (kept !== asked) throw new Fault("conflict", `queue ${name} has the options ${kept}, not ${asked}`);
         const queue = new EmbeddedQueue(store, name, options, closing.signal);
         await queue.recover();
         return queue;
@@ -87,15 +89,4 @@ export async function openEmbeddedBus({ file, log }: EmbeddedBusOptions): Promis
       store[Symbol.dispose]();
     },
   };
-}
-
-/** The same name gives the same object, so that its watchers and sleepers hear of each other. */
-function once<T>(open: Map<string, Promise<T>>, name: string, make: () => Promise<T>): Promise<T> {
-  let opened = open.get(name);
-  if (!opened) {
-    opened = make();
-    open.set(name, opened);
-    opened.catch(() => open.delete(name));
-  }
-  return opened;
 }

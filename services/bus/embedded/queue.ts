@@ -1,7 +1,7 @@
 /** The work queue in SQLite: pulls are woken by sends, redelivery by a timer set to the next deadline. */
 import { Fault } from "../../kit/fault.ts";
 import { checkMessageId, checkSize, MAX_VALUE_BYTES } from "../keys.ts";
-import { checkWhole, MAX_DEAD_LETTERS } from "../options.ts";
+import { checkWhole, MAX_DEAD_LETTERS, MAX_REASON_CHARS } from "../options.ts";
 import type { DeadLetter, Message, Queue, QueueOptions } from "../ports.ts";
 import type { Store } from "./store.ts";
 
@@ -181,7 +181,7 @@ export class EmbeddedQueue implements Queue {
     this.#store.run(
       `INSERT OR REPLACE INTO dead_letters (queue, id, body, reason, dead_ms)
          SELECT queue, id, body, ?, ? FROM messages WHERE seq = ?`,
-      ...[reason, Date.now(), seq],
+      ...[reason.slice(0, MAX_REASON_CHARS).toWellFormed(), Date.now(), seq],
     );
     this.#store.run(
       `DELETE FROM dead_letters WHERE seq IN
