@@ -9,8 +9,10 @@ export const BUCKETS = {
   resources: "resources",
   /** scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set. */
   windows: "windows",
-  /** Leases: `run.<…>` of executors, `leader.scheduler`. The revision of the `create` is the fence. */
+  /** Leases of runs: `run.<…>` of executors. The revision of the `create` is the fence. */
   locks: "locks",
+  /** `scheduler`: who leads the schedulers. Apart from the locks for its shorter ttl: losing a leader costs seconds. */
+  leaders: "leaders",
   /** When a (poller, resource) last ran, and its last result. Written by executors. */
   lastrun: "lastrun",
   /** Mid-run cursors of fetches. Written by executors. */
@@ -22,6 +24,7 @@ export const BUCKETS = {
 } as const;
 
 export const LOCK_TTL_MS = 15_000;
+export const LEADER_TTL_MS = 3_000;
 export const EXECUTOR_TTL_MS = 10_000;
 
 /** Blob bucket for modules and static files. */

@@ -65,7 +65,11 @@ export interface Window {
   /** Why it failed. */
   message: string;
   /** When the state last changed. */
-  updateTime: Timestamp | undefined;
+  updateTime:
+    | Timestamp
+    | undefined;
+  /** The due moment that it was last queued for. Executors keep it: with the run it names the job in the queue. */
+  dueTime: Timestamp | undefined;
 }
 
 function createBaseWindow(): Window {
@@ -79,6 +83,7 @@ function createBaseWindow(): Window {
     fetchedUntil: undefined,
     message: "",
     updateTime: undefined,
+    dueTime: undefined,
   };
 }
 
@@ -116,6 +121,9 @@ export const Window: MessageFns<Window> = {
     }
     if (message.updateTime !== undefined) {
       Timestamp.encode(message.updateTime, writer.uint32(74).fork()).join();
+    }
+    if (message.dueTime !== undefined) {
+      Timestamp.encode(message.dueTime, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -205,6 +213,14 @@ export const Window: MessageFns<Window> = {
             message.updateTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.dueTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -236,6 +252,9 @@ export const Window: MessageFns<Window> = {
     message.message = object.message ?? "";
     message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
       ? Timestamp.fromPartial(object.updateTime)
+      : undefined;
+    message.dueTime = (object.dueTime !== undefined && object.dueTime !== null)
+      ? Timestamp.fromPartial(object.dueTime)
       : undefined;
     return message;
   },
