@@ -1,0 +1,36 @@
+/** Guests written as WebAssembly text, from test/plugins, compiled and normalised as a published module would be. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import wabt from "wabt";
+import { normaliseModule } from "../../services/registry/wasm.ts";
+
+const compiler = await wabt();
+
+/** WebAssembly text as bytes. */
+export function compileWat(text: string, name = "inline.wat"): Uint8Array {
+  const parsed = compiler.parseWat(name, text, {
+    exceptions: true,
+    threads: true,
+    multi_memory: true,
+    memory64: true,
+    reference_types: true,
+    bulk_memory: true,
+  });
+  try {
+    return parsed.toBinary({}).buffer;
+  } finally {
+    parsed.destroy();
+  }
+}
+
+export interface WatModule {
+  readonly digest: string;
+  load(): Promise<Uint8Array>;
+}
+
+/** A guest of test/plugins by its name: `echo` is test/plugins/echo.wat. */
+export async function watModule(name: string, maxPages = 256): Promise<WatModule> {
+  const file = new URL(`../plugins/${name}.wat`, import.meta.url);
+  const bytes = normaliseModule(compileWat(await readFile(file, "utf8"), `${name}.wat`), { maxPages });
+  return { digest: createHash("sha256").update(bytes).digest("hex"), load: async () => bytes };
+}

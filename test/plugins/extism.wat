@@ -1,0 +1,43 @@
+;; What modules built on Extism's own PDKs use: its HTTP and its variables.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "extism:host/env" "length" (func $length (param i64) (result i64)))
+  (import "extism:host/env" "input_offset" (func $input (result i64)))
+  (import "extism:host/env" "input_length" (func $input_length (result i64)))
+  (import "extism:host/env" "http_request" (func $http (param i64 i64) (result i64)))
+  (import "extism:host/env" "http_status_code" (func $status (result i32)))
+  (import "extism:host/env" "var_get" (func $var_get (param i64) (result i64)))
+  (import "extism:host/env" "var_set" (func $var_set (param i64 i64)))
+  (import "extism:host/env" "config_get" (func $config_get (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "key")
+  ;; A block with the bytes of memory at $from.
+  (func $block (param $from i32) (param $length i32) (result i64)
+    (local $block i64) (local $i i32)
+    (local.set $block (call $alloc (i64.extend_i32_u (local.get $length))))
+    (loop $next
+      (if (i32.lt_u (local.get $i) (local.get $length))
+        (then
+          (call $store_u8
+            (i64.add (local.get $block) (i64.extend_i32_u (local.get $i)))
+            (i32.load8_u (i32.add (local.get $from) (local.get $i))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br $next))))
+    (local.get $block))
+  ;; The input is the request; the answer's body is the output, its status the return code unless it is 200.
+  (func (export "http") (result i32)
+    (local $body i64)
+    (local.set $body (call $http (call $input) (i64.const 0)))
+    (call $output_set (local.get $body) (call $length (local.get $body)))
+    (if (i32.eq (call $status) (i32.const 200)) (then (return (i32.const 0))))
+    (call $status))
+  (func (export "vars") (result i32)
+    (local $value i64)
+    (if (i64.ne (call $config_get (call $block (i32.const 0) (i32.const 3))) (i64.const 0)) (then unreachable))
+    (if (i64.ne (call $var_get (call $block (i32.const 0) (i32.const 3))) (i64.const 0)) (then unreachable))
+    (call $var_set (call $block (i32.const 0) (i32.const 3)) (call $input))
+    (local.set $value (call $var_get (call $block (i32.const 0) (i32.const 3))))
+    (call $output_set (local.get $value) (call $length (local.get $value)))
+    (i32.const 0)))

@@ -1,0 +1,37 @@
+;; Takes all the memory that it can get, in every way there is.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "free" (func $free (param i64)))
+  (memory (export "memory") 1)
+  (table $table 1 funcref)
+  ;; Grows until refused, then gives up as compilers do.
+  (func (export "grow") (result i32)
+    (loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0))))
+    unreachable)
+  ;; Grows until refused and says how many pages it got, as its return code.
+  (func (export "pages") (result i32)
+    (loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0))))
+    (memory.size))
+  (func (export "table") (result i32)
+    (loop $more (br_if $more (i32.ge_s (table.grow $table (ref.null func) (i32.const 1000)) (i32.const 0))))
+    (table.size $table))
+  (func (export "blocks") (result i32)
+    (loop $more (drop (call $alloc (i64.const 1048576))) (br $more))
+    (i32.const 0))
+  (func (export "empty_blocks") (result i32)
+    (loop $more (drop (call $alloc (i64.const 0))) (br $more))
+    (i32.const 0))
+  (func (export "huge_block") (result i32)
+    (drop (call $alloc (i64.const 0x7fffffffffffffff)))
+    (i32.const 0))
+  (func (export "negative_block") (result i32)
+    (drop (call $alloc (i64.const -1)))
+    (i32.const 0))
+  ;; Takes and frees 256 MiB, one after another: that is allowed.
+  (func (export "freed_blocks") (result i32)
+    (local $left i32)
+    (local.set $left (i32.const 256))
+    (loop $more
+      (call $free (call $alloc (i64.const 1048576)))
+      (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.const 0)))
