@@ -19,6 +19,6 @@ export class BuildError extends Error {}
 
 /**
  * Compiles `assembly/index.ts` and packs `plugin.json`, `plugin.wasm`, `static/**` and `docs/**`. The same sources give
- * the same bytes; built once, a second call takes milliseconds. `outDir` is `.cache/plugins` of the repository if unset.
+ * the same bytes; built once, a second call takes milliseconds. Default `outDir`: `.cache/plugins` of the repository.
  */
 export function buildPlugin(folder: string, options?: { readonly outDir?: string }): Promise<Built>;

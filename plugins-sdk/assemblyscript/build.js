@@ -126,10 +126,15 @@ async function readManifest(root) {
  * @param {string} root
  */
 async function digestOf(root) {
-  const hash = createHash("sha256").update(`${await compilerVersion()}\n${process.version}\n${COMPILER_FLAGS.join(" ")}\n`);
+  const hash = createHash("sha256").update(
+    `${await compilerVersion()}\n${process.version}\n${COMPILER_FLAGS.join(" ")}\n`,
+  );
   const plugin = ["plugin.json", ...(await listed(root, ["assembly", ...PACKED_FOLDERS]))];
   const sdk = ["build.js", ...(await listed(SDK, ["assembly"]))];
-  for (const [base, files] of /** @type {const} */ ([[root, plugin], [SDK, sdk]])) {
+  for (const [base, files] of /** @type {const} */ ([
+    [root, plugin],
+    [SDK, sdk],
+  ])) {
     for (const file of files) {
       const bytes = await readFile(join(base, file));
       hash.update(`${file}\n${bytes.length}\n`).update(bytes);
@@ -200,7 +205,11 @@ function check(wasm, manifest) {
     const instead = INSTEAD[/** @type {keyof typeof INSTEAD} */ (`${from}.${name}`)];
     mistakes.push(`imports ${from}.${name}, which no host offers${instead ? `; use ${instead} instead` : ""}`);
   }
-  const exported = new Set(WebAssembly.Module.exports(module).filter((e) => e.kind === "function").map((e) => e.name));
+  const exported = new Set(
+    WebAssembly.Module.exports(module)
+      .filter((e) => e.kind === "function")
+      .map((e) => e.name),
+  );
   for (const name of Object.keys(manifest.interfaces ?? {})) {
     if (EXPORTED_INTERFACES.includes(name) && !exported.has(name)) {
       mistakes.push(`does not export ${name}, which plugin.json declares; add: export function ${name}(): i32`);
@@ -231,7 +240,10 @@ async function filesIn(folder, base = folder) {
 
 /** @param {string} path */
 async function exists(path) {
-  return stat(path).then(() => true, () => false);
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

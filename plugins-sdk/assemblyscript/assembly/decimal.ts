@@ -50,8 +50,11 @@ export function parseDecimal(raw: string): f64 {
     if (digits <= SAFE_DIGITS && mantissa <= EXACT_INTEGERS && abs(exponent) <= MAX_FAST_EXPONENT) {
       const power = unchecked(POWERS[abs(exponent)]);
       value = exponent < 0 ? <f64>mantissa / power : <f64>mantissa * power;
-    } else if (exponent > MAX_EXPONENT) value = Infinity;
-    else if (exponent >= MIN_EXPONENT) value = nearestDouble(kept, exponent, F64.parseFloat(raw.substring(<i32>negative)));
+    } else if (exponent > MAX_EXPONENT) {
+      value = Infinity;
+    } else if (exponent >= MIN_EXPONENT) {
+      value = nearestDouble(kept, exponent, F64.parseFloat(raw.substring(<i32>negative)));
+    }
   }
   return negative ? -value : value;
 }

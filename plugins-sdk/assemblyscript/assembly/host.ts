@@ -1,4 +1,4 @@
-/** Host functions that need no type of their own: checkpoint, progress, log; and the call that all others are made of. */
+/** Host functions that need no type of their own: checkpoint, progress, log; and the call that all others use. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";

@@ -122,7 +122,7 @@ export class JsonParser {
     return this.refuseText("the text ends inside a string");
   }
 
-  /** A string with at least one escape, from `start`. Escapes only shrink, so what is left of the text is room enough. */
+  /** A string with at least one escape, from `start`. Escapes only shrink, so the length as written is room enough. */
   private escaped(start: i32): string | null {
     let close = this.at;
     while (close < this.end && load<u16>(this.from + (<usize>close << 1)) != 0x22) {

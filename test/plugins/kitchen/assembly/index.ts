@@ -46,7 +46,8 @@ export function fetch(): i32 {
   if (mode == "wrong_types") {
     const rows = new Rows();
     rows.begin();
-    rows.setText("time", "yesterday").setText("id", "twelve").setNumber("name", 1.5).setText("value", "x").setText("flag", "?");
+    rows.setText("time", "yesterday").setText("id", "twelve").setNumber("name", 1.5);
+    rows.setText("value", "x").setText("flag", "?");
     rows.end();
     return run.ok(rows);
   }
@@ -206,5 +207,6 @@ export function route(): i32 {
 }
 
 export function register(): i32 {
-  return RegisterCall.read().column("time", "timestamp").column("id", "int64").index("time").index("id").datetime("time").ok();
+  const run = RegisterCall.read().column("time", "timestamp").column("id", "int64");
+  return run.index("time").index("id").datetime("time").ok();
 }
