@@ -16,7 +16,8 @@ export async function until<T>(
     } catch (thrown) {
       last = thrown;
     }
-    if (performance.now() > end) throw new Error(`${what}: not true within ${timeoutMs} ms; last seen: ${String(last)}`);
+    if (performance.now() > end)
+      throw new Error(`${what}: not true within ${timeoutMs} ms; last seen: ${String(last)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

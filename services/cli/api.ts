@@ -1,0 +1,71 @@
+/** The CLI's way to the platform: the public gRPC API of a gateway. */
+import { Metadata } from "@grpc/grpc-js";
+import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
+import { ask, type Channel, connect } from "../kit/grpc.ts";
+import { formatTime, parseTime } from "../kit/time.ts";
+import type { Invocation } from "./commands.ts";
+
+const DEFAULT_ADDRESS = "127.0.0.1:7401";
+const DEADLINE_MS = 30_000;
+/** A page is asked for at a time; lists are shown whole up to this many pages. */
+const MAX_PAGES = 100;
+
+export interface Api extends Disposable {
+  readonly address: string;
+  /** One call. Throws the Fault that the platform answered. */
+  call<I, O>(method: Parameters<typeof ask<I, O>>[1], request: I, deadlineMs?: number): Promise<O>;
+}
+
+/** Errors: `unavailable` at the first call when nothing listens at the address. */
+export function openApi(address: string, token: string | undefined): Api {
+  const channel: Channel = connect(address);
+  const metadata = new Metadata();
+  if (token) metadata.set("authorization", `Bearer ${token}`);
+  return {
+    address,
+    call: (method, request, deadlineMs = DEADLINE_MS) => ask(channel, method, request, { deadlineMs, metadata }),
+    [Symbol.dispose]: () => channel[Symbol.dispose](),
+  };
+}
+
+export function apiOf({ flags, env }: Invocation): Api {
+  const address = String(flags.address ?? env.MILLRACE_ADDRESS ?? DEFAULT_ADDRESS);
+  return openApi(address, env.MILLRACE_TOKEN);
+}
+
+/** Every page of a list, one after the other. */
+export async function pages<P extends { nextPageToken: string }>(
+  next: (pageToken: string) => Promise<P>,
+): Promise<P[]> {
+  const all: P[] = [];
+  for (let token = ""; all.length < MAX_PAGES; ) {
+    const page = await next(token);
+    all.push(page);
+    token = page.nextPageToken;
+    if (!token) break;
+  }
+  return all;
+}
+
+const US_PER_S = 1_000_000n;
+
+export function toTimestamp(raw: string | boolean | undefined, field: string): Timestamp | undefined {
+  if (typeof raw !== "string" || raw === "") return undefined;
+  const us = parseTime(raw, field);
+  const seconds = us / US_PER_S - (us % US_PER_S < 0n ? 1n : 0n);
+  return { seconds, nanos: Number(us - seconds * US_PER_S) * 1_000 };
+}
+
+export function showTime(time: Timestamp | undefined): string {
+  return time ? formatTime(time.seconds * US_PER_S + BigInt(Math.trunc(time.nanos / 1_000))) : "";
+}
+
+/** `weather` or `plugins/weather`: both name the plugin. */
+export function named(collection: string, raw: string | undefined): string {
+  return raw?.startsWith(`${collection}/`) ? raw : `${collection}/${raw ?? ""}`;
+}
+
+/** The name of an enum's value: 2 → "ENABLED". */
+export function enumName(names: Readonly<Record<string, string | number>>, value: number): string {
+  return Object.entries(names).find(([, v]) => v === value)?.[0] ?? String(value);
+}

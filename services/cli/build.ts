@@ -1,0 +1,32 @@
+/** The door to the plugin builders in plugins-sdk, which are plain JavaScript that authors may also run by themselves. */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Fault } from "../kit/fault.ts";
+
+/** Root of the checkout. */
+export const root = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface Built {
+  /** Path of the packed bundle. */
+  readonly bundle: string;
+  /** Size of the module in bytes. */
+  readonly bytes: number;
+  /** How long it took; a cached build takes milliseconds. */
+  readonly elapsedMs: number;
+}
+
+/** Builds a plugin's folder into a bundle. Errors: `invalid` with the compiler's words, file and line included. */
+export async function buildPlugin(folder: string): Promise<Built> {
+  if (!existsSync(join(folder, "plugin.json"))) {
+    const fix = "name the folder that plugin.json is in";
+    throw Fault.invalid("plugin build", [{ field: "folder", problem: `"${folder}" has no plugin.json`, fix }]);
+  }
+  const builder = pathToFileURL(join(root, "plugins-sdk/assemblyscript/build.js")).href;
+  const { buildPlugin: build } = (await import(builder)) as { buildPlugin(folder: string): Promise<Built> };
+  try {
+    return await build(resolve(folder));
+  } catch (thrown) {
+    throw new Fault("invalid", `${folder} does not build:\n${Fault.from(thrown).message}`, { cause: thrown });
+  }
+}

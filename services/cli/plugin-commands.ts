@@ -1,0 +1,193 @@
+/** Commands about plugins and their instances. */
+import { readFile, stat } from "node:fs/promises";
+import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
+import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault } from "../kit/fault.ts";
+import { apiOf, enumName, named, pages, showTime } from "./api.ts";
+import { buildPlugin } from "./build.ts";
+import type { Command } from "./commands.ts";
+import { table } from "./terminal.ts";
+
+const PAGE = { pageSize: 1_000 };
+
+/** A bundle as it is, or a source folder built first. */
+async function bundleOf(path: string): Promise<Buffer> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) {
+    const fix = "name a bundle (.tgz) or a plugin's folder";
+    throw Fault.invalid("plugin publish", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
+  }
+  return readFile(found.isDirectory() ? (await buildPlugin(path)).bundle : path);
+}
+
+/** A JSON object given as text, or as `@file`. */
+export async function jsonFlag(raw: string | boolean | undefined, field: string): Promise<Record<string, unknown>> {
+  if (typeof raw !== "string") return {};
+  const text = raw.startsWith("@") ? await readFile(raw.slice(1), "utf8") : raw;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (value && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+    throw new SyntaxError("it is not an object");
+  } catch (thrown) {
+    const problem = `is not a JSON object: ${Fault.from(thrown).message}`;
+    throw Fault.invalid(field, [{ field, problem, fix: 'write it as {"key": value}, or as @file' }]);
+  }
+}
+
+export const pluginCommands: readonly Command[] = [
+  {
+    path: "plugin publish",
+    args: "<bundle-or-folder>",
+    doc: "Checks a bundle and stores it as a version; a source folder is built first.",
+    flags: { check: { type: "boolean", doc: "check only, store nothing" } },
+    async run(invocation) {
+      const bundle = await bundleOf(invocation.args[0] as string);
+      using api = apiOf(invocation);
+      const request = { bundle, validateOnly: invocation.flags.check === true };
+      const response = await api.call(PluginsService.publishPlugin, request);
+      const { version, created, instance } = response;
+      const verb = request.validateOnly ? "is fine" : created ? "is published" : "was there already";
+      invocation.terminal.result(response, () => `${version?.name} ${verb}; instance: ${instance || "none"}`);
+    },
+  },
+  {
+    path: "plugin list",
+    args: "",
+    doc: "Lists plugins with their newest version and state.",
+    flags: {},
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const all = await pages((pageToken) => api.call(PluginsService.listPlugins, { ...PAGE, pageToken }));
+      const plugins = all.flatMap((page) => page.plugins);
+      invocation.terminal.result(plugins, () =>
+        table(
+          ["plugin", "version", "state", "interfaces", "description"],
+          plugins.map((p) => [
+            bare(p.name),
+            p.latestVersion,
+            enumName(PluginState, p.state),
+            p.interfaces.join(" "),
+            p.stateReason.split("\n")[0] || p.description,
+          ]),
+        ),
+      );
+    },
+  },
+  {
+    path: "plugin show",
+    args: "<plugin>",
+    doc: "Shows a plugin with its versions, what it may be asked to do, and what it asks to reach.",
+    flags: {},
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const name = named("plugins", invocation.args[0]);
+      const { plugin } = await api.call(PluginsService.getPlugin, { name });
+      const { versions } = await api.call(PluginsService.listPluginVersions, { parent: name, ...PAGE, pageToken: "" });
+      invocation.terminal.result({ plugin, versions }, () => {
+        const newest = versions[0];
+        const permissions = newest?.manifest?.permissions;
+        return [
+          `${plugin?.name} ${plugin?.latestVersion} ${plugin ? enumName(PluginState, plugin.state) : ""}`,
+          plugin?.description,
+          plugin?.stateReason,
+          newest && `module ${newest.moduleDigest} (${newest.moduleBytes} bytes), exports ${newest.exports.join(" ")}`,
+          ...(permissions?.http ?? []).map((h) => `asks for http ${h.methods.join(",") || "GET,HEAD"} ${h.url}`),
+          permissions?.kv && "asks for kv",
+          permissions?.query.length && `asks to query ${permissions.query.join(", ")}`,
+          "",
+          table(
+            ["version", "published", "bundle"],
+            versions.map((v) => [v.manifest?.version, showTime(v.createTime), v.bundleDigest.slice(0, 12)]),
+          ),
+        ]
+          .filter((line) => line !== undefined && line !== false && line !== 0)
+          .join("\n");
+      });
+    },
+  },
+  {
+    path: "plugin delete",
+    args: "<plugin>",
+    doc: "Removes a plugin with its versions, once running calls have drained. Stored rows stay.",
+    flags: { cascade: { type: "boolean", doc: "also its instances, their pipes and pollers" } },
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const name = named("plugins", invocation.args[0]);
+      const cascade = invocation.flags.cascade === true;
+      await api.call(PluginsService.deletePlugin, { name, cascade, etag: "" }, 120_000);
+      invocation.terminal.result({ deleted: name }, () => `${name} is deleted`);
+    },
+  },
+  {
+    path: "instance list",
+    args: "",
+    doc: "Lists instances: plugins with a config.",
+    flags: {},
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const all = await pages((pageToken) => api.call(InstancesService.listInstances, { ...PAGE, pageToken }));
+      const instances = all.flatMap((page) => page.instances);
+      invocation.terminal.result(instances, () =>
+        table(
+          ["instance", "plugin", "version", "state", "reason"],
+          instances.map((i) => [
+            bare(i.name),
+            bare(i.plugin),
+            i.runningVersion,
+            enumName(InstanceState, i.state),
+            i.stateReason.split("\n")[0],
+          ]),
+        ),
+      );
+    },
+  },
+  {
+    path: "instance create",
+    args: "<plugin> <name>",
+    doc: "Creates an instance of a plugin with a config and grants.",
+    flags: {
+      config: { type: "string", doc: "JSON object, or @file" },
+      grant: { type: "string", doc: '"all" grants what the manifest asks; or a JSON object of permissions, or @file' },
+    },
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const { args, flags } = invocation;
+      const only = flags.grant && flags.grant !== "all" ? await jsonFlag(flags.grant, "--grant") : undefined;
+      const instance = Instance.fromPartial({
+        plugin: named("plugins", args[0]),
+        config: await jsonFlag(flags.config, "--config"),
+        grants: { allRequested: flags.grant === "all", ...(only && { only }) },
+      });
+      const created = await api.call(InstancesService.createInstance, { instance, instanceId: args[1] as string });
+      invocation.terminal.result(created.instance, () => `${created.instance?.name} is created`);
+    },
+  },
+  {
+    path: "instance configure",
+    args: "<instance>",
+    doc: "Changes the config or the grants of an instance.",
+    flags: {
+      config: { type: "string", doc: "JSON object, or @file; replaces the whole config" },
+      grant: { type: "string", doc: '"all", "none", or a JSON object of permissions, or @file' },
+    },
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const { flags } = invocation;
+      const explicit = typeof flags.grant === "string" && !["all", "none"].includes(flags.grant);
+      const only = explicit ? await jsonFlag(flags.grant, "--grant") : undefined;
+      const updateMask = [...(flags.config ? ["config"] : []), ...(flags.grant ? ["grants"] : [])];
+      if (!updateMask.length)
+        throw Fault.invalid("instance configure", [{ field: "flags", problem: "nothing to change is given" }]);
+      const instance = Instance.fromPartial({
+        name: named("instances", invocation.args[0]),
+        config: await jsonFlag(flags.config, "--config"),
+        grants: { allRequested: flags.grant === "all", ...(only && { only }) },
+      });
+      const response = await api.call(InstancesService.updateInstance, { instance, updateMask });
+      invocation.terminal.result(response.instance, () => `${response.instance?.name} is changed`);
+    },
+  },
+];

@@ -1,0 +1,83 @@
+/** A sync that somebody watches: queues windows, waits until each is done or failed, shows how far it is. */
+
+import { PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
+import {
+  SchedulesService,
+  type SyncPipeRequest,
+  type SyncPipeResponse,
+} from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
+import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { Fault } from "../kit/fault.ts";
+import { pause } from "../kit/lifecycle.ts";
+import { type Api, pages } from "./api.ts";
+import type { Terminal } from "./terminal.ts";
+
+const LOOK_MS = 200;
+const REGISTER_TIMEOUT_MS = 60_000;
+
+export interface SyncEnd {
+  readonly done: number;
+  readonly failed: readonly Window[];
+  readonly rows: number;
+  readonly elapsedMs: number;
+}
+
+/** Waits for the plugin's `register` first when the pipe is new. Errors: those of SyncPipe; `precondition` when it failed. */
+export async function syncPipe(api: Api, request: SyncPipeRequest): Promise<SyncPipeResponse> {
+  const giveUpMs = performance.now() + REGISTER_TIMEOUT_MS;
+  for (;;) {
+    const { pipe } = await api.call(PipesService.getPipe, { name: request.name });
+    if (pipe?.state === PipeState.ERROR) throw new Fault("precondition", `${pipe.name}: ${pipe.stateReason}`);
+    if (pipe?.state !== PipeState.PENDING) return api.call(SchedulesService.syncPipe, request, 120_000);
+    if (performance.now() > giveUpMs) {
+      throw new Fault(
+        "deadline",
+        `${request.name} was not registered within ${REGISTER_TIMEOUT_MS} ms: is an executor up?`,
+      );
+    }
+    await pause(LOOK_MS);
+  }
+}
+
+const keyOf = (window: Window) => `${window.begin?.seconds}.${window.begin?.nanos}`;
+
+/** Errors: `deadline` when windows are still running after `timeoutMs`; they go on without us. */
+export async function followSync(
+  api: Api,
+  pipe: string,
+  queued: readonly Window[],
+  terminal: Terminal,
+  timeoutMs: number,
+): Promise<SyncEnd> {
+  const startedMs = performance.now();
+  const waited = new Set(queued.map(keyOf));
+  using bar = terminal.bar(pipe, waited.size);
+  for (;;) {
+    const windows = waited.size ? await windowsOf(api, pipe) : [];
+    const ended = windows.filter(
+      (w) => waited.has(keyOf(w)) && (w.state === WindowState.DONE || w.state === WindowState.FAILED),
+    );
+    const elapsedMs = performance.now() - startedMs;
+    const rows = ended.reduce((sum, w) => sum + Number(w.rows), 0);
+    bar.update(ended.length, `${rows} rows, ${Math.round(rows / (elapsedMs / 1_000))} rows/s`);
+    if (ended.length >= waited.size) {
+      const failed = ended.filter((w) => w.state === WindowState.FAILED);
+      return { done: ended.length - failed.length, failed, rows, elapsedMs };
+    }
+    if (elapsedMs > timeoutMs) {
+      const left = waited.size - ended.length;
+      throw new Fault(
+        "deadline",
+        `${left} windows of ${pipe} still run after ${timeoutMs} ms; look with: pipe windows`,
+      );
+    }
+    await pause(LOOK_MS);
+  }
+}
+
+async function windowsOf(api: Api, parent: string): Promise<Window[]> {
+  const request = { parent, pageSize: 10_000, state: WindowState.UNSPECIFIED };
+  const all = await pages((pageToken) => api.call(SchedulesService.listWindows, { ...request, pageToken }));
+  return all.flatMap((page) => page.windows);
+}

@@ -1,0 +1,82 @@
+/** The house rules that a tool can hold: walls, names, sizes, first lines. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "../..");
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
+  .split("\n")
+  .filter((file) => file && existsSync(join(root, file)) && !file.includes("/gen/"));
+const sources = files.filter((file) => /\.(ts|js|mjs)$/.test(file));
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+
+const MAX_LINES = 400;
+const MAX_COLUMNS = 120;
+const MAX_KIT_FILES = 10;
+
+test("files are named by nouns that predict their content", () => {
+  const vague = /^(utils?|helpers?|common|misc|shared|types|index)\.(ts|js)$/;
+  // An AssemblyScript project's entry is `assembly/index.ts` by that compiler's own convention.
+  expect(sources.filter((file) => vague.test(basename(file)) && !file.includes("/assembly/"))).toEqual([]);
+});
+
+test("every source file opens by saying what it is", () => {
+  const silent = sources.filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/ )/.test(read(file)));
+  expect(silent).toEqual([]);
+});
+
+test("files fit in the head, lines on the screen", () => {
+  const long = sources.filter((file) => read(file).split("\n").length > MAX_LINES + 1);
+  expect(long).toEqual([]);
+  const wide = sources.filter((file) =>
+    read(file)
+      .split("\n")
+      .some((line) => [...line].length > MAX_COLUMNS),
+  );
+  expect(wide).toEqual([]);
+});
+
+test("kit stays small", () => {
+  const kit = files.filter((file) => /^services\/kit\/[^/]+\.ts$/.test(file));
+  expect(kit.length).toBeLessThanOrEqual(MAX_KIT_FILES);
+});
+
+test("no secret word of a machine: absolute homes and registry hosts stay out", () => {
+  const words = /\/(home|root|Users)\/[a-z]|registry\.npmjs|registry\.yarnpkg/;
+  const lockless = files.filter(
+    (file) => /\.(ts|js|json|md|ya?ml|proto)$/.test(file) && file !== "test/unit/house.test.ts",
+  );
+  expect(lockless.filter((file) => words.test(read(file)))).toEqual([]);
+});
+
+describe("walls: a planted import is refused by the compiler", () => {
+  const forbidden = [
+    ["services/scheduler", "../results/results.ts"],
+    ["services/registry", "../scheduler/main.ts"],
+    ["services/gateway", "../registry/main.ts"],
+    ["services/bus", "../../proto/names.ts"],
+    ["services/kit", "../bus/ports.ts"],
+  ] as const;
+  test.each(forbidden)("%s may not import %s", (room, target) => {
+    const copy = mkdtempSync(join(tmpdir(), "millrace-walls-"));
+    try {
+      for (const part of ["tsconfig.json", "proto", "services"])
+        cpSync(join(root, part), join(copy, part), { recursive: true });
+      mkdirSync(join(copy, "test"));
+      symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+      const tsc = () => spawnSync(join(root, "node_modules/.bin/tsc"), ["-b", room], { cwd: copy, encoding: "utf8" });
+      expect(tsc().stdout).toBe("");
+      writeFileSync(join(copy, room, "planted.ts"), `/** Planted. */\nexport * from "${target}";\n`);
+      const planted = tsc();
+      expect(planted.status).not.toBe(0);
+      expect(planted.stdout).toMatch(/TS6059|TS6307/);
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
+  });
+});
