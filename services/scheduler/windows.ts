@@ -1,0 +1,109 @@
+/** Which windows of a pipe need fetching. Pure: no clock, no I/O. Microseconds since the epoch. */
+
+export type WindowStanding = "missing" | "running" | "done" | "failed" | "stale";
+
+export interface KnownWindow {
+  readonly beginUs: bigint;
+  readonly endUs: bigint;
+  readonly standing: WindowStanding;
+  /** Up to when its source had been asked; 0 when it never was. */
+  readonly fetchedUntilUs: bigint;
+  /** When its standing last changed. */
+  readonly updatedUs: bigint;
+}
+
+/** Windows are [begin + k × chunk, begin + (k + 1) × chunk). */
+export interface Grid {
+  readonly beginUs: bigint;
+  /** End of what is worth fetching, exclusive; undefined: none. */
+  readonly endUs: bigint | undefined;
+  readonly chunkUs: bigint;
+}
+
+export interface WindowPlanInput extends Grid {
+  /** Finished windows that end after the begin of the window of now, less this, are fetched again. */
+  readonly backtrackUs: bigint;
+  /** The due moment: nothing later than it is asked for, and what was fetched since it is not fetched again. */
+  readonly nowUs: bigint;
+  readonly known: Iterable<KnownWindow>;
+  /** Also windows that are done. */
+  readonly refetch: boolean;
+  /** Only windows that touch it; undefined: all. */
+  readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
+  /** A running window whose standing last changed before this is taken for lost, and queued again. */
+  readonly lostBeforeUs: bigint;
+}
+
+export interface PlannedWindow {
+  readonly beginUs: bigint;
+  readonly endUs: bigint;
+  /** Up to when the source is to be asked: the end, or earlier for a window that is not over. */
+  readonly untilUs: bigint;
+}
+
+export interface WindowPlan {
+  /** By begin. */
+  readonly queue: readonly PlannedWindow[];
+  /** Windows in the range that need nothing. */
+  readonly skipped: number;
+}
+
+export function planWindows(input: WindowPlanInput): WindowPlan {
+  const { beginUs, chunkUs, nowUs, range } = input;
+  const horizonUs = horizon(input, nowUs);
+  const known = new Map<bigint, KnownWindow>();
+  for (const window of input.known) known.set(window.beginUs, window);
+  // Counted from now and not from the pipe's end: what ended long ago does not change any more.
+  const againUs = gridFloor(input, nowUs - 1n) - input.backtrackUs;
+  const fromUs = range && range.beginUs > beginUs ? gridFloor(input, range.beginUs) : beginUs;
+  const toUs = range ? earlier(range.endUs, horizonUs) : horizonUs;
+  const queue: PlannedWindow[] = [];
+  let skipped = 0;
+  for (let atUs = fromUs; atUs < toUs; atUs += chunkUs) {
+    const endUs = atUs + chunkUs;
+    const untilUs = earlier(endUs, horizonUs);
+    const backtracked = input.backtrackUs > 0n && endUs > againUs;
+    if (needs(known.get(atUs), { atUs, endUs, untilUs, backtracked }, input)) {
+      queue.push({ beginUs: atUs, endUs, untilUs });
+    } else skipped += 1;
+  }
+  return { queue, skipped };
+}
+
+/** How many windows there are from the begin to `nowUs`: what a plan or a listing costs. */
+export function gridLength(grid: Grid, nowUs: bigint): number {
+  const spanUs = horizon(grid, nowUs) - grid.beginUs;
+  return spanUs <= 0n ? 0 : Number((spanUs + grid.chunkUs - 1n) / grid.chunkUs);
+}
+
+/** The begin of the window that `us` lies in. */
+export function gridFloor({ beginUs, chunkUs }: Grid, us: bigint): bigint {
+  const offsetUs = (us - beginUs) % chunkUs;
+  return us - (offsetUs < 0n ? offsetUs + chunkUs : offsetUs);
+}
+
+interface Slot {
+  readonly atUs: bigint;
+  readonly endUs: bigint;
+  readonly untilUs: bigint;
+  readonly backtracked: boolean;
+}
+
+function needs(window: KnownWindow | undefined, slot: Slot, input: WindowPlanInput): boolean {
+  if (!window) return true;
+  if (window.standing === "running") return window.updatedUs < input.lostBeforeUs;
+  // Another length than the grid's: the chunk was changed since.
+  if (window.standing !== "done" || window.endUs !== slot.endUs || input.refetch) return true;
+  if (window.fetchedUntilUs < slot.untilUs) return true;
+  return slot.backtracked && window.updatedUs < input.nowUs;
+}
+
+/** The end of what exists by now. */
+function horizon({ endUs }: Grid, nowUs: bigint): bigint {
+  return endUs === undefined ? nowUs : earlier(endUs, nowUs);
+}
+
+function earlier(aUs: bigint, bUs: bigint): bigint {
+  if (aUs < bUs) return aUs;
+  return bUs;
+}
