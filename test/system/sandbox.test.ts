@@ -1,0 +1,407 @@
+/** Hostile guests on real lanes: each ends as what it is, and nobody else notices. */
+import { getEventListeners } from "node:events";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type GuestCall, type GuestResult, openSandbox, type Sandbox } from "../../services/executor/sandbox.ts";
+import { Fault } from "../../services/kit/fault.ts";
+import { silentLog } from "../../services/kit/log.ts";
+import { until } from "../harness/until.ts";
+import { compileWat, watModule } from "../harness/wat.ts";
+
+const encode = (text: string) => new TextEncoder().encode(text);
+const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const forEver = () => new Promise<never>(() => {});
+
+/** 16 MiB guests with generous limits; a test names what it changes. */
+async function call(plugin: string, name: string, over: Partial<GuestCall> = {}): Promise<GuestCall> {
+  return {
+    module: await watModule(plugin),
+    export: name,
+    input: encode("input"),
+    deadlineMs: 10_000,
+    cpuMs: 5_000,
+    memoryMaxPages: 512,
+    maxOutputBytes: 1 << 20,
+    maxHostCalls: 1_000,
+    host: async () => encode('{"ok":{}}'),
+    label: `${plugin}/${name}`,
+    ...over,
+  };
+}
+
+const open = (lanes: number, callsPerLane = 256) => openSandbox({ lanes, callsPerLane, log: silentLog });
+
+/** What an executor does with an innocent call whose lane was ended. */
+async function redispatch(sandbox: Sandbox, guest: GuestCall, onDispatch = () => {}): Promise<GuestResult> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      onDispatch();
+      return await sandbox.call(guest);
+    } catch (thrown) {
+      if (Fault.from(thrown).code !== "unavailable" || attempt === 20) throw thrown;
+    }
+  }
+}
+
+describe("one guest", () => {
+  let sandbox: Sandbox;
+  beforeAll(async () => {
+    sandbox = await open(1);
+  });
+  afterAll(() => sandbox[Symbol.asyncDispose]());
+  const run = async (plugin: string, name: string, over: Partial<GuestCall> = {}) =>
+    redispatch(sandbox, await call(plugin, name, over));
+
+  test("answers, and what it used is counted", async () => {
+    const { outcome, output, usage } = await run("echo", "run");
+    expect([outcome, decode(output)]).toEqual(["ok", "input"]);
+    expect(usage).toMatchObject({ hostCalls: {}, bytesIn: 5, bytesOut: 5 });
+    expect(usage.memoryPeakBytes).toBeGreaterThanOrEqual(65_536);
+    expect(usage.cpuMs).toBeGreaterThan(0);
+    expect(usage.wallMs).toBeGreaterThanOrEqual(usage.cpuMs);
+  });
+
+  test("takes a view of a larger buffer as input, and leaves it to its owner", async () => {
+    const large = encode("-input-".repeat(1_000));
+    expect(decode((await run("echo", "run", { input: large.subarray(1, 6) })).output)).toBe("input");
+    expect(large.byteLength).toBe(7_000);
+  });
+
+  test("may answer less than the block it made", async () => {
+    expect((await run("echo", "part")).output).toHaveLength(4);
+  });
+
+  test.each([
+    ["cpu", "spin", "cpu_exceeded"],
+    ["cpu", "wait_then_spin", "cpu_exceeded"],
+    ["cpu", "fill", "cpu_exceeded"],
+    ["start-spin", "run", "cpu_exceeded"],
+    ["start-host", "run", "trap"],
+    ["memory", "grow", "out_of_memory"],
+    ["memory", "blocks", "out_of_memory"],
+    ["memory", "empty_blocks", "out_of_memory"],
+    ["memory", "huge_block", "out_of_memory"],
+    ["memory", "negative_block", "out_of_memory"],
+    ["traps", "unreachable", "trap"],
+    ["traps", "out_of_bounds", "trap"],
+    ["traps", "divide", "trap"],
+    ["traps", "recurse", "trap"],
+    ["traps", "past_block", "trap"],
+    ["traps", "lying_output", "trap"],
+    ["flood", "output", "guest_error"],
+    ["flood", "host_calls", "guest_error"],
+    ["flood", "logs", "guest_error"],
+    ["echo", "no_such_export", "guest_error"],
+  ])("%s/%s ends as %s, and the next call is answered", async (plugin, name, outcome) => {
+    const hostile = await run(plugin, name, { cpuMs: 200, memoryMaxPages: plugin === "cpu" ? 512 : 256 });
+    expect(hostile.outcome).toBe(outcome);
+    expect(hostile.error?.message).toBeTruthy();
+    expect(hostile.output).toHaveLength(0);
+    expect((await run("echo", "run")).outcome).toBe("ok");
+  });
+
+  test("a guest gets the memory that it was given and not a page more", async () => {
+    const pages = await watModule("memory", 40);
+    expect((await run("memory", "pages", { module: pages })).error?.message).toMatch(/returned 40 /);
+  });
+
+  test("a table cannot grow over its cap", async () => {
+    const { error } = await run("memory", "table");
+    expect(Number(/returned (\d+)/.exec(error?.message ?? "")?.[1])).toBeLessThanOrEqual(131_072);
+  });
+
+  test("blocks that are freed count no longer", async () => {
+    const { outcome, usage } = await run("memory", "freed_blocks", { memoryMaxPages: 256 });
+    expect(outcome).toBe("ok");
+    expect(usage.memoryPeakBytes).toBeLessThanOrEqual(256 * 65_536);
+  });
+
+  test("caps are named in the message", async () => {
+    const flooded = await run("flood", "host_calls", { maxHostCalls: 7 });
+    expect(flooded.error).toMatchObject({ code: "exhausted", message: "more than 7 host calls in one call" });
+    expect(flooded.usage.hostCalls).toEqual({ noise: 7 });
+    const output = await run("flood", "output", { maxOutputBytes: 1_000 });
+    expect(output.error).toMatchObject({ code: "too_large", message: expect.stringMatching(/8388608 bytes.*1000/) });
+  });
+
+  test("Extism's log functions reach the host as `log`", async () => {
+    const lines: string[] = [];
+    const host: GuestCall["host"] = async (name, request) => {
+      lines.push(`${name} ${decode(request)}`);
+      return encode("{}");
+    };
+    await run("flood", "logs", { maxHostCalls: 3, host });
+    expect(lines).toEqual(Array(3).fill('log {"level":"info","message":"noise"}'));
+  });
+
+  test("Extism's HTTP lands in the host's, and its variables live for one call", async () => {
+    const host: GuestCall["host"] = async (name, request) => {
+      expect([name, JSON.parse(decode(request))]).toEqual([
+        "http",
+        { url: "http://example.org/", method: "GET", headers: { a: "b" } },
+      ]);
+      return encode('{"ok":{"status":200,"body":"page"}}');
+    };
+    const input = encode('{"url":"http://example.org/","headers":{"a":"b"}}');
+    expect(decode((await run("extism", "http", { input, host })).output)).toBe("page");
+    for (const _ of [1, 2]) expect(decode((await run("extism", "vars")).output)).toBe("input");
+    const denied = await run("extism", "http", {
+      input,
+      host: async () => {
+        throw new Fault("denied", "not granted");
+      },
+    });
+    expect(denied).toMatchObject({ outcome: "denied", error: { code: "denied", message: "not granted" } });
+  });
+
+  test.each([
+    [
+      "JSON",
+      '{"code":"x","message":"m","retryable":true,"details":{"a":1}}',
+      { code: "x", message: "m", retryable: true },
+    ],
+    ["text", "it broke", { code: "guest_error", message: "it broke", retryable: false }],
+    ["JSON of another kind", "[1]", { code: "guest_error", message: "[1]", retryable: false }],
+    ["wrong types", '{"message":5,"code":{}}', { message: '{"message":5,"code":{}}' }],
+    ["null", "null", { message: "null" }],
+    ["umlauts", "Größe 💥", { message: "Größe 💥" }],
+  ])("an error as %s is kept", async (_, input, error) => {
+    for (const name of ["say", "say_and_trap"]) {
+      expect(await run("errors", name, { input: encode(input) })).toMatchObject({ outcome: "guest_error", error });
+    }
+  });
+
+  test("an error that is not UTF-8 survives, one without end is cut, and a silent one is named", async () => {
+    const latin1 = await run("errors", "say", { input: Uint8Array.from([71, 114, 246, 223, 101, 0, 255]) });
+    expect(latin1.error?.message).toBe("Gr\ufffd\ufffde\0\ufffd");
+    const long = await run("errors", "say", { input: encode("x".repeat(1_000_000)) });
+    expect(long.error?.message).toHaveLength(8_192);
+    expect((await run("errors", "silent")).error?.message).toBe('"silent" returned 3 without setting an error');
+  });
+
+  test("a fault of the host reaches the guest as a value; failing with its code says whose fault it was", async () => {
+    const answer = (code: "denied" | "unavailable") => ({
+      host: async () => {
+        throw new Fault(code, "because");
+      },
+      input: encode(`{"code":"${code}","message":"gave up"}`),
+    });
+    const seen = await run("wait", "run", answer("unavailable"));
+    expect(JSON.parse(decode(seen.output))).toEqual({
+      error: { code: "unavailable", message: "because", retryable: true },
+    });
+    expect((await run("errors", "ask_and_say", answer("denied"))).outcome).toBe("denied");
+    expect((await run("errors", "ask_and_say", answer("unavailable"))).outcome).toBe("host_error");
+    expect((await run("errors", "ask_and_say")).outcome).toBe("guest_error");
+  });
+
+  test("a guest that waits for ever times out, and its host function is told", async () => {
+    let told: AbortSignal | undefined;
+    const host: GuestCall["host"] = (_, __, signal) => {
+      told = signal;
+      return forEver();
+    };
+    const { outcome, usage } = await run("wait", "run", { deadlineMs: 100, host });
+    expect([outcome, told?.aborted, usage.hostCalls]).toEqual(["timeout", true, { wait: 1 }]);
+    expect(usage.wallMs).toBeGreaterThanOrEqual(99);
+    expect(usage.wallMs).toBeLessThan(1_000);
+  });
+
+  test("a guest that spins past its deadline times out", async () => {
+    const killed = sandbox.stats().lanesKilled;
+    expect((await run("cpu", "spin", { deadlineMs: 100 })).outcome).toBe("timeout");
+    await until("its lane is ended", () => sandbox.stats().lanesKilled === killed + 1);
+  });
+
+  test("a guest that catches everything cannot catch its end", async () => {
+    const killed = sandbox.stats().lanesKilled;
+    expect((await run("wait", "stubborn", { deadlineMs: 100, host: forEver })).outcome).toBe("timeout");
+    await until("the guest is gone", () => sandbox.free() === 256);
+    expect(sandbox.stats().lanesKilled).toBe(killed);
+  });
+
+  test("cancelling ends a waiting call at once, and leaves no listener behind", async () => {
+    const stop = new AbortController();
+    const started = Promise.withResolvers<void>();
+    const host = () => {
+      started.resolve();
+      return forEver();
+    };
+    const running = run("wait", "run", { host, signal: stop.signal });
+    await started.promise;
+    stop.abort();
+    expect((await running).outcome).toBe("cancelled");
+    expect((await run("echo", "run", { signal: stop.signal })).outcome).toBe("cancelled");
+    expect(getEventListeners(stop.signal, "abort")).toHaveLength(0);
+    await until("the guest is gone", () => sandbox.free() === 256);
+  });
+
+  test("a module that does not compile is a fault, and loading is tried again", async () => {
+    let loads = 0;
+    const module = {
+      digest: "broken",
+      load: async () => {
+        loads += 1;
+        return encode("no module");
+      },
+    };
+    for (const _ of [1, 2]) {
+      await expect(run("echo", "run", { module })).rejects.toMatchObject({ name: "Fault", code: "invalid" });
+    }
+    expect([loads, sandbox.free()]).toEqual([2, 256]);
+  });
+});
+
+describe("many guests", () => {
+  test("two hundred wait on one lane at once, and none sees another's data", async () => {
+    await using sandbox = await open(1);
+    let waiting = 0;
+    const all = Promise.withResolvers<void>();
+    const host: GuestCall["host"] = async (_, request) => {
+      waiting += 1;
+      if (waiting === 200) all.resolve();
+      await all.promise;
+      return request;
+    };
+    const guests = Array.from({ length: 200 }, async (_, i) =>
+      sandbox.call(await call("wait", "marker", { input: Uint8Array.of(i + 1), host })),
+    );
+    const results = await Promise.all(guests);
+    expect(waiting).toBe(200);
+    expect(results.map((r) => [...r.output])).toEqual(results.map((_, i) => [0, 0, i + 1]));
+  });
+
+  test("the innocent survive the end of a spinner", async () => {
+    await using sandbox = await open(2);
+    const gate = Promise.withResolvers<void>();
+    let waiting = 0;
+    const host: GuestCall["host"] = async (_, request) => {
+      waiting += 1;
+      await gate.promise;
+      return request;
+    };
+    let dispatched = 0;
+    const innocents = Array.from({ length: 50 }, async (_, i) => {
+      const guest = await call("wait", "run", { input: encode(`guest ${i}`), host });
+      return redispatch(sandbox, guest, () => {
+        dispatched += 1;
+      });
+    });
+    await until("all wait", () => waiting === 50);
+    const spinner = await sandbox.call(await call("cpu", "spin", { cpuMs: 100 }));
+    expect(spinner.outcome).toBe("cpu_exceeded");
+    gate.resolve();
+    const results = await Promise.all(innocents);
+    expect(results.map((r) => decode(r.output))).toEqual(results.map((_, i) => `guest ${i}`));
+    expect(dispatched).toBeGreaterThan(50);
+    expect(sandbox.stats()).toMatchObject({ lanesKilled: 1, running: 0 });
+    await until("both lanes are up", () => sandbox.stats().lanes === 2 && sandbox.free() === 512);
+  });
+
+  test("a call that was not begun when its lane ended runs elsewhere, unnoticed", async () => {
+    await using sandbox = await open(1);
+    const spinner = sandbox.call(await call("cpu", "spin", { cpuMs: 200 }));
+    const behind = sandbox.call(await call("echo", "run"));
+    expect((await spinner).outcome).toBe("cpu_exceeded");
+    expect((await behind).outcome).toBe("ok");
+  });
+
+  test("hostile guests among good ones: every good one is answered", async () => {
+    await using sandbox = await open(2);
+    const bad: [string, string][] = [
+      ["cpu", "spin"],
+      ["cpu", "fill"],
+      ["start-spin", "run"],
+      ["memory", "grow"],
+      ["memory", "blocks"],
+      ["memory", "empty_blocks"],
+      ["traps", "recurse"],
+      ["flood", "host_calls"],
+    ];
+    const hostile = bad.map(async ([p, n]) =>
+      redispatch(sandbox, await call(p, n, { cpuMs: 150, memoryMaxPages: 300 })),
+    );
+    const good = Array.from({ length: 100 }, async () => redispatch(sandbox, await call("wait", "run")));
+    expect((await Promise.all(good)).map((r) => r.outcome)).toEqual(Array(100).fill("ok"));
+    expect((await Promise.all(hostile)).map((r) => r.outcome)).not.toContain("ok");
+  });
+
+  test("a full heap ends the lane, blames the guest that filled it, and spares the process", async () => {
+    await using sandbox = await open(1);
+    const bytes = compileWat(`(module
+      (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+      (import "extism:host/user" "host_call" (func $host_call (param i64 i64) (result i64)))
+      (func (export "run") (result i32) (local $left i32)
+        (local.set $left (i32.const 30000))
+        (loop $more
+          (drop (call $alloc (i64.const 0)))
+          (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (drop (call $host_call (i64.const 0) (i64.const 0)))
+        (i32.const 0)))`);
+    const guest = await call("echo", "run", { module: { digest: "heap", load: async () => bytes }, host: forEver });
+    const many = Array.from({ length: 100 }, async () => {
+      const stop = new AbortController();
+      const ended = sandbox.call({ ...guest, signal: stop.signal }).then(
+        (result) => result.outcome as string,
+        (fault: Fault) => fault.code,
+      );
+      return Promise.race([ended, until("a lane ended", () => sandbox.stats().lanesKilled > 0)]).then(() => {
+        stop.abort();
+        return ended;
+      });
+    });
+    const outcomes = await Promise.all(many);
+    expect(outcomes.filter((outcome) => outcome === "out_of_memory")).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome === "unavailable").length).toBeGreaterThan(0);
+    expect((await redispatch(sandbox, await call("echo", "run"))).outcome).toBe("ok");
+  });
+});
+
+describe("admission", () => {
+  const held = async (host: GuestCall["host"], over: Partial<GuestCall> = {}) => call("wait", "run", { host, ...over });
+
+  test("over capacity calls wait in order, up to a bound, then are refused", async () => {
+    await using sandbox = await openSandbox({ lanes: 1, callsPerLane: 2, maxQueued: 1, log: silentLog });
+    expect(sandbox.free()).toBe(2);
+    const gate = Promise.withResolvers<Uint8Array>();
+    const running = [sandbox.call(await held(() => gate.promise)), sandbox.call(await held(() => gate.promise))];
+    const queued = sandbox.call(await call("echo", "run"));
+    await until("one is queued", () => sandbox.stats().queued === 1);
+    expect([sandbox.free(), sandbox.stats().running]).toEqual([0, 2]);
+    await expect(sandbox.call(await call("echo", "run"))).rejects.toMatchObject({ code: "exhausted" });
+    gate.resolve(encode("{}"));
+    expect((await Promise.all([...running, queued])).map((r) => r.outcome)).toEqual(["ok", "ok", "ok"]);
+    expect(sandbox.free()).toBe(2);
+  });
+
+  test("waiting for a lane is bounded by the deadline, and can be cancelled", async () => {
+    await using sandbox = await openSandbox({ lanes: 1, callsPerLane: 1, closeGraceMs: 0, log: silentLog });
+    const running = sandbox.call(await held(forEver)).catch((fault: Fault) => fault.code);
+    const late = sandbox.call(await call("echo", "run", { deadlineMs: 50 }));
+    await expect(late).rejects.toMatchObject({ code: "exhausted" });
+    const stop = new AbortController();
+    const cancelled = sandbox.call(await call("echo", "run", { signal: stop.signal }));
+    stop.abort();
+    expect((await cancelled).outcome).toBe("cancelled");
+    await sandbox[Symbol.asyncDispose]();
+    expect(await running).toBe("unavailable");
+  });
+
+  test("closing lets running calls finish and takes no new ones", async () => {
+    const sandbox = await open(1);
+    const gate = Promise.withResolvers<Uint8Array>();
+    const started = Promise.withResolvers<void>();
+    const running = sandbox.call(
+      await held(() => {
+        started.resolve();
+        return gate.promise;
+      }),
+    );
+    await started.promise;
+    const closed = sandbox[Symbol.asyncDispose]();
+    await expect(sandbox.call(await call("echo", "run"))).rejects.toMatchObject({ code: "unavailable" });
+    gate.resolve(encode("done"));
+    expect(decode((await running).output)).toBe("done");
+    await closed;
+    expect(sandbox.stats().lanes).toBe(0);
+  });
+});
