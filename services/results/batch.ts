@@ -1,0 +1,107 @@
+/** Small writes of many runs share an INSERT: collected by rows, bytes and age; bounded in all. */
+
+export interface Parcel {
+  readonly bytes: Uint8Array;
+  readonly rows: number;
+  /** Names the bytes, for when the parcel travels alone. */
+  readonly token: string;
+}
+
+export interface BatchLimits {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  /** How long the first parcel waits for company, in milliseconds. */
+  readonly maxAgeMs: number;
+}
+
+interface Waiting extends Parcel {
+  readonly resolve: () => void;
+  readonly reject: (problem: unknown) => void;
+}
+
+/** `send` stores all parcels or none. When it fails for several, each is sent alone, so that one bad parcel fails alone. */
+export class Batch {
+  readonly #limits: BatchLimits;
+  readonly #send: (parcels: readonly Parcel[]) => Promise<void>;
+  #waiting: Waiting[] = [];
+  #rows = 0;
+  #bytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(limits: BatchLimits, send: (parcels: readonly Parcel[]) => Promise<void>) {
+    this.#limits = limits;
+    this.#send = send;
+  }
+
+  /** Resolves once stored. */
+  add(parcel: Parcel): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const tooMuch = this.#bytes + parcel.bytes.length > this.#limits.maxBytes;
+    if (tooMuch || this.#rows + parcel.rows > this.#limits.maxRows) this.#dispatch();
+    this.#waiting.push({ ...parcel, resolve, reject });
+    this.#rows += parcel.rows;
+    this.#bytes += parcel.bytes.length;
+    this.#timer ??= setTimeout(() => this.#dispatch(), this.#limits.maxAgeMs);
+    return promise;
+  }
+
+  #dispatch(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting.length === 0) return;
+    const parcels = this.#waiting;
+    this.#waiting = [];
+    this.#rows = 0;
+    this.#bytes = 0;
+    void this.#settle(parcels);
+  }
+
+  async #settle(parcels: readonly Waiting[]): Promise<void> {
+    try {
+      await this.#send(parcels);
+      for (const parcel of parcels) parcel.resolve();
+    } catch (problem) {
+      if (parcels.length === 1) parcels[0]?.reject(problem);
+      else for (const parcel of parcels) await this.#settle([parcel]);
+    }
+  }
+}
+
+/** Bytes that may be held at once. Whoever comes when it is full waits, in order. */
+export class Budget {
+  readonly #limit: number;
+  #held = 0;
+  readonly #queue: { readonly bytes: number; readonly enter: () => void }[] = [];
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+
+  /** More than the whole budget waits until it is empty. */
+  async take(bytes: number): Promise<Disposable> {
+    if (this.#queue.length || !this.#fits(bytes)) {
+      await new Promise<void>((enter) => this.#queue.push({ bytes, enter }));
+    } else this.#held += bytes;
+    let given = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (given) return;
+        given = true;
+        this.#held -= bytes;
+        for (let next = this.#queue[0]; next && this.#fits(next.bytes); next = this.#queue[0]) {
+          this.#queue.shift();
+          this.#held += next.bytes;
+          next.enter();
+        }
+      },
+    };
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#held === 0 || this.#held + bytes <= this.#limit;
+  }
+}

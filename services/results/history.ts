@@ -1,0 +1,154 @@
+/** Reads rows, runs and logs page by page, for the API and the console. */
+import { Fault } from "../kit/fault.ts";
+import { formatTime, parseTime } from "../kit/time.ts";
+import type { Store } from "./client.ts";
+import { type Datasets, quote } from "./datasets.ts";
+import type {
+  LogLevel,
+  LogsPage,
+  Page,
+  ReadRowsRequest,
+  RowObject,
+  RowsPage,
+  RunFilter,
+  RunRecord,
+  RunsPage,
+} from "./records.ts";
+import { decodeRun, type RunRow } from "./run-row.ts";
+
+const MAX_ROWS = 10_000;
+const MAX_PAGE = 1_000;
+
+export async function readRows(store: Store, datasets: Datasets, request: ReadRowsRequest): Promise<RowsPage> {
+  const dataset = await datasets.find(request.dataset);
+  if (!dataset) throw new Fault("not_found", `no dataset named "${request.dataset}"`);
+  const { datetime, index } = dataset;
+  if (datetime === undefined && (request.beginUs !== undefined || request.endUs !== undefined)) {
+    throw new Fault("invalid", `dataset ${dataset.dataset} has no datetime column; read it without begin and end`);
+  }
+  const limit = bounded("limit", request.limit, MAX_ROWS);
+  // Rows that arrive while a reader pages are not in its pages: the first page fixes the moment.
+  const at = readToken(request.cursor, { offset: 0, asOfMs: Date.now() });
+  const time = quote(datetime ?? "");
+  const where = ["_ingested_at <= fromUnixTimestamp64Milli({asOf:Int64}, 'UTC')"];
+  if (request.beginUs !== undefined) where.push(`${time} >= {begin:DateTime64(6, 'UTC')}`);
+  if (request.endUs !== undefined) where.push(`${time} < {end:DateTime64(6, 'UTC')}`);
+  const order = [...(datetime ? [datetime] : []), ...index, "_run_id", "_fence"].map(quote).join(", ");
+  const names = [...Object.keys(dataset.columns), "_extra"].map(quote).join(", ");
+  const rows = await store.rows<RowObject>(
+    `SELECT ${names} FROM ${store.database}.${quote(dataset.dataset)} WHERE ${where.join(" AND ")}
+     ORDER BY ${order} LIMIT {limit:UInt32} OFFSET {offset:UInt64}`,
+    {
+      asOf: at.asOfMs,
+      begin: naive(request.beginUs),
+      end: naive(request.endUs),
+      limit: limit + 1,
+      offset: at.offset,
+    },
+  );
+  const more = rows.length > limit;
+  return {
+    rows: rows.slice(0, limit),
+    nextCursor: more ? writeToken({ offset: at.offset + limit, asOfMs: at.asOfMs }) : undefined,
+  };
+}
+
+const FILTERS = ["kind", "instance", "target", "resource", "outcome", "dataset", "plugin"] as const;
+
+export async function listRuns(store: Store, filter: RunFilter, page: Page): Promise<RunsPage> {
+  const size = bounded("page size", page.size, MAX_PAGE);
+  const after = readToken(page.token, { finished: "", runId: "", fence: "" });
+  const where = FILTERS.filter((name) => filter[name] !== undefined).map((name) => `${name} = {${name}:String}`);
+  if (filter.sinceUs !== undefined) where.push("finished >= {since:DateTime64(6, 'UTC')}");
+  if (filter.untilUs !== undefined) where.push("finished < {until:DateTime64(6, 'UTC')}");
+  if (after.finished) {
+    where.push("(finished, run_id, fence) < ({finished:DateTime64(6, 'UTC')}, {runId:String}, {fence:UInt64})");
+  }
+  const rows = await store.rows<RunRow>(
+    `SELECT * FROM ${store.database}.runs FINAL WHERE ${where.join(" AND ") || "1"}
+     ORDER BY finished DESC, run_id DESC, fence DESC LIMIT {limit:UInt32}`,
+    {
+      ...Object.fromEntries(FILTERS.map((name) => [name, filter[name] ?? ""])),
+      since: naive(filter.sinceUs),
+      until: naive(filter.untilUs),
+      finished: after.finished,
+      runId: after.runId,
+      fence: after.fence,
+      limit: size + 1,
+    },
+  );
+  const runs = rows.slice(0, size).map(decodeRun);
+  const last = runs.at(-1);
+  const more = rows.length > size && last;
+  return {
+    runs,
+    nextToken: more
+      ? writeToken({ finished: naive(last.finishedUs), runId: last.runId, fence: String(last.fence) })
+      : undefined,
+  };
+}
+
+export async function getRun(store: Store, runId: string): Promise<readonly RunRecord[]> {
+  const rows = await store.rows<RunRow>(
+    `SELECT * FROM ${store.database}.runs FINAL WHERE run_id = {runId:String} ORDER BY fence DESC LIMIT ${MAX_PAGE}`,
+    { runId },
+  );
+  if (rows.length === 0) throw new Fault("not_found", `no run "${runId}" has been recorded`);
+  return rows.map(decodeRun);
+}
+
+interface LogRow {
+  readonly run_id: string;
+  readonly fence: string;
+  readonly time: string;
+  readonly level: LogLevel;
+  readonly instance: string;
+  readonly message: string;
+  readonly fields: string;
+}
+
+export async function runLogs(store: Store, runId: string, page: Page): Promise<LogsPage> {
+  const size = bounded("page size", page.size, MAX_PAGE);
+  const { offset } = readToken(page.token, { offset: 0 });
+  const rows = await store.rows<LogRow>(
+    `SELECT * FROM ${store.database}.logs WHERE run_id = {runId:String}
+     ORDER BY time, fence LIMIT {limit:UInt32} OFFSET {offset:UInt64}`,
+    { runId, limit: size + 1, offset },
+  );
+  const lines = rows.slice(0, size).map((row) => ({
+    runId: row.run_id,
+    fence: BigInt(row.fence),
+    timeUs: parseTime(row.time, "logs"),
+    level: row.level,
+    instance: row.instance,
+    message: row.message,
+    ...(row.fields ? { fields: JSON.parse(row.fields) as Record<string, unknown> } : {}),
+  }));
+  return { lines, nextToken: rows.length > size ? writeToken({ offset: offset + size }) : undefined };
+}
+
+/** ClickHouse's parameters take a time without `Z`. */
+function naive(us: bigint | undefined): string {
+  return us === undefined ? "" : formatTime(us).replace("T", " ").replace("Z", "");
+}
+
+function bounded(field: string, value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw Fault.invalid(field, [{ field, problem: `${value} is not within 1–${max}` }]);
+}
+
+function writeToken(token: object): string {
+  return Buffer.from(JSON.stringify(token)).toString("base64url");
+}
+
+/** A token has the fields and types of `first`, which is where paging starts. */
+function readToken<T extends Record<string, string | number>>(token: string | undefined, first: T): T {
+  if (token === undefined || token === "") return first;
+  try {
+    const read = JSON.parse(Buffer.from(token, "base64url").toString()) as T;
+    if (Object.entries(first).every(([name, value]) => typeof read[name] === typeof value)) return read;
+  } catch {
+    // Said below.
+  }
+  throw Fault.invalid("page token", [{ field: "page token", problem: "is not one of ours", fix: "start without one" }]);
+}
