@@ -40,41 +40,6 @@ export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOp
     return { database, tables: named("table"), databases: named("database"), addedFunctions: named("function") };
   };
 
-  /** The server as a user that can only read, where there is one: a second wall behind the check. */
-  readonly readerUrl?: string | undefined;
-  /** Memory of one query, in MiB. */
-  readonly queryMemoryMib: number;
-}
-
-export interface Reader extends AsyncDisposable {
-  query(request: QueryRequest): Promise<QueryResult>;
-}
-
-const MIB = 1_048_576;
-const MAX_SQL_CHARS = 100_000;
-/** How long the server gets to stop by itself before the query is killed. */
-const GRACE_MS = 1_000;
-/** Beside the datasets, anyone who may query everything may read these. */
-const OWN_TABLES = ["runs", "logs"];
-
-export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOptions): Reader {
-  const client = readerUrl === undefined ? store.client : readerClient(readerUrl);
-  let world: { readonly world: Omit<SqlWorld, "granted">; readonly untilMs: number } | undefined;
-
-  const look = async (): Promise<Omit<SqlWorld, "granted">> => {
-    if (world && world.untilMs > performance.now()) return world.world;
-    const names = async (sql: string) =>
-      new Set((await store.rows<{ name: string }>(sql, { db: store.database })).map((row) => row.name));
-    const [tables, databases, addedFunctions] = await Promise.all([
-      names("SELECT name FROM system.tables WHERE database = {db:String}"),
-      names("SELECT name FROM system.databases"),
-      names("SELECT name FROM system.functions WHERE origin != 'System'"),
-    ]);
-    const seen = { database: store.database, tables, databases, addedFunctions };
-    world = { world: seen, untilMs: performance.now() + WORLD_MS };
-    return seen;
-  };
-
   /** The server's own writing of the query, once it is known to be harmless: what was checked is what runs. */
   const check = async ({ sql, params, tables }: QueryRequest): Promise<string> => {
     if (sql.length > MAX_SQL_CHARS) throw new Fault("too_large", `the SQL is longer than ${MAX_SQL_CHARS} characters`);
