@@ -22,6 +22,12 @@ const INSTEAD = {
   "env.Date.now": "now()",
   "env.trace": 'log("debug", …)',
 };
+/**
+ * What is compiled in fact: it exports what the author exports, and loads this package even where the author imports
+ * none of it, as the flags below name functions of it.
+ */
+const ENTRY = "millrace-entry.ts";
+const ENTRY_SOURCE = `import "${PACKAGE}";\nexport * from "./assembly/index";\n`;
 const COMPILER_FLAGS = [
   "--outFile=plugin.wasm",
   "-O3",
@@ -167,10 +173,11 @@ async function compileNow(root) {
   /** @type {Uint8Array | undefined} */
   let wasm;
   const said = asc.createMemoryStream();
-  const { error } = await asc.main(["assembly/index.ts", `--baseDir=${root}`, ...COMPILER_FLAGS], {
+  const { error } = await asc.main([ENTRY, `--baseDir=${root}`, ...COMPILER_FLAGS], {
     stdout: asc.createMemoryStream(),
     stderr: said,
-    readFile: (name, base) => readFile(locate(name, base), "utf8").catch(() => null),
+    readFile: async (name, base) =>
+      name === ENTRY ? ENTRY_SOURCE : readFile(locate(name, base), "utf8").catch(() => null),
     writeFile: (_name, contents) => {
       wasm = /** @type {Uint8Array} */ (contents);
     },

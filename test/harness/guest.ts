@@ -14,7 +14,9 @@ type Answer = { readonly ok: unknown } | { readonly error: GuestError };
 export type HostFunction = (request: Buffer) => Answer | Promise<Answer>;
 
 export interface Outcome {
+  /** The output as JSON, undefined when it is none or the call failed. */
   readonly output: unknown;
+  readonly text: string;
   readonly error: GuestError | undefined;
   /** Every host call in order, with its request as text. */
   readonly calls: readonly { readonly name: string; readonly request: string }[];
@@ -22,7 +24,10 @@ export interface Outcome {
 }
 
 export interface Guest {
-  /** A fresh instance and one call, as the platform does it. A trap without an error set by the guest is thrown. */
+  /**
+   * A fresh instance and one call, as the platform does it. Bytes go in as they are, anything else as JSON. A trap
+   * without an error set by the guest is thrown.
+   */
   call(name: string, input: unknown): Promise<Outcome>;
 }
 
@@ -58,16 +63,59 @@ export async function openGuest(wasmPath: string, host: Readonly<Record<string, 
       };
       const plugin = await createPlugin({ wasm: [{ data: wasm }] }, { functions, useWasi: false });
       const began = performance.now();
+      let text = "";
       try {
-        const output = await plugin.call(name, JSON.stringify(input));
-        const ms = performance.now() - began;
-        return { output: error ? undefined : output?.json(), error, calls, ms };
+        text = (await plugin.call(name, input instanceof Uint8Array ? input : JSON.stringify(input)))?.text() ?? "";
       } catch (thrown) {
         if (!error) throw thrown;
-        return { output: undefined, error, calls, ms: performance.now() - began };
       } finally {
         await plugin.close();
       }
+      const ms = performance.now() - began;
+      return { output: error ? undefined : parsed(text), text, error, calls, ms };
     },
   };
 }
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The host function `http` over a real fetch, without any screening. A failure to connect is `unavailable`. */
+export const httpThroughFetch: HostFunction = async (request) => {
+  const asked = JSON.parse(request.toString("utf8"));
+  const { method, url, headers, body, timeout_ms } = asked;
+  const began = performance.now();
+  try {
+    const response = await fetch(url, { method, headers, body, signal: AbortSignal.timeout(timeout_ms ?? 10_000) });
+    const answered = {
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      body: await response.text(),
+      url: response.url,
+      elapsed_ms: performance.now() - began,
+    };
+    return { ok: answered };
+  } catch (thrown) {
+    const late = thrown instanceof Error && thrown.name === "TimeoutError";
+    return { error: { code: late ? "deadline" : "unavailable", message: String(thrown), retryable: true } };
+  }
+};
+
+/** Rows that a guest emitted, in order. */
+export function emittedRows(outcome: Outcome): Record<string, unknown>[] {
+  const batches = outcome.calls.filter((call) => call.name === "emit").map((call) => call.request);
+  return batches.flatMap((batch) => batch.trimEnd().split("\n")).map((line) => JSON.parse(line));
+}
+
+/** The host functions of a run that goes well: what a fetch needs beside `http`. */
+export const runHost: Readonly<Record<string, HostFunction>> = {
+  emit: (request) => ({ ok: { rows: request.toString("utf8").trimEnd().split("\n").length } }),
+  checkpoint: () => ({ ok: {} }),
+  progress: () => ({ ok: {} }),
+  log: () => ({ ok: {} }),
+};

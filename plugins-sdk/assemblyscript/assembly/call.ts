@@ -20,3 +20,13 @@ export function answerWith(writer: JsonWriter): i32 {
   writeOutput(writer.start, writer.length);
   return 0;
 }
+
+/** The input of this call as bytes, for exports whose input is not JSON. */
+export function readBytes(): ArrayBuffer {
+  return readInput();
+}
+
+export function sendBytes(bytes: ArrayBuffer): i32 {
+  writeOutput(changetype<usize>(bytes), bytes.byteLength);
+  return 0;
+}

@@ -1,4 +1,7 @@
-/** Decimal text to the nearest double, always correctly rounded. */
+/**
+ * Decimal text to the nearest double, always correctly rounded. AssemblyScript's own `parseFloat` is not: it is off by
+ * some units in the last place, and by whole powers of ten for numbers such as 1.0510488605977713e46.
+ */
 
 /** 10^0 … 10^22 are exact doubles: one multiplication or division of an exact integer by them rounds once. */
 const POWERS: StaticArray<f64> = [
@@ -14,7 +17,7 @@ const MAX_DIGITS = 800;
 /** Exponents past these are zero or infinite whatever the digits are. */
 const MAX_EXPONENT = 400;
 const MIN_EXPONENT = -1200;
-/** The guess is off by a few units in the last place; this only bounds the loop. */
+/** More than a guess can be off, in units of the last place: it bounds the search. */
 const MAX_STEPS = 64;
 
 /** The value of a JSON number literal. Text that is none gives nonsense, not a trap. */
@@ -53,7 +56,8 @@ export function parseDecimal(raw: string): f64 {
     } else if (exponent > MAX_EXPONENT) {
       value = Infinity;
     } else if (exponent >= MIN_EXPONENT) {
-      value = nearestDouble(kept, exponent, F64.parseFloat(raw.substring(<i32>negative)));
+      const guess = scaledDouble(<f64>mantissa, exponent + max(kept.length - SAFE_DIGITS, 0));
+      value = nearestDouble(kept, exponent, guess);
     }
   }
   return negative ? -value : value;
@@ -66,6 +70,19 @@ function exponentAt(raw: string, from: i32): i32 {
   let value = 0;
   for (; at < raw.length; at++) value = min(value * 10 + (raw.charCodeAt(at) - 0x30), 100_000);
   return negative ? -value : value;
+}
+
+/** mantissa × 10^exponent, rounded at every step: off by less than `MAX_STEPS` units in the last place. */
+function scaledDouble(mantissa: f64, exponent: i32): f64 {
+  let value = mantissa;
+  let left = abs(exponent);
+  while (left > 0) {
+    const step = min(left, MAX_FAST_EXPONENT);
+    const power = unchecked(POWERS[step]);
+    value = exponent < 0 ? value / power : value * power;
+    left -= step;
+  }
+  return value;
 }
 
 /** Moves a near guess to the double nearest to digits × 10^exponent (ties to even), by comparing whole numbers. */
@@ -95,8 +112,14 @@ function nearestDouble(digits: u8[], exponent: i32, guess: f64): f64 {
 function scaled(digits: u8[], exponent: i32): u32[] {
   const limbs: u32[] = [0];
   for (let i = 0; i < digits.length; i++) multiplyAdd(limbs, 10, digits[i]);
-  for (let i = 0; i < exponent; i++) multiplyAdd(limbs, 10, 0);
+  timesPowerOfTen(limbs, exponent);
   return limbs;
+}
+
+function timesPowerOfTen(limbs: u32[], exponent: i32): void {
+  let left = exponent;
+  for (; left >= 9; left -= 9) multiplyAdd(limbs, 1_000_000_000, 0);
+  for (; left > 0; left--) multiplyAdd(limbs, 10, 0);
 }
 
 /** Sign of digits × 10^exponent minus the midpoint between the double of `bits` and the next one up. */
@@ -107,7 +130,7 @@ function compareToMidpoint(decimal: u32[], exponent: i32, bits: u64): i32 {
   const power = max(field, 1) - 1075 - 1;
   const midpoint = mantissa * 2 + 1;
   const right: u32[] = [<u32>midpoint, <u32>(midpoint >> 32)];
-  for (let i = exponent; i < 0; i++) multiplyAdd(right, 10, 0);
+  timesPowerOfTen(right, -exponent);
   if (power >= 0) return compare(decimal, shifted(right, power));
   return compare(shifted(decimal, -power), right);
 }

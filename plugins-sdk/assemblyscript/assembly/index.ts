@@ -1,7 +1,7 @@
 /** Everything a plugin author imports from "@millrace/assemblyscript". */
 export { now, random } from "./abi";
 export { decodeBase64, encodeBase64 } from "./base64";
-export { answer, readCall } from "./call";
+export { answer, answerWith, readBytes, readCall, sendBytes } from "./call";
 export { Fault, fail, failWith } from "./fault";
 export { FetchCall, Pipe, RegisterCall, Window } from "./fetch";
 export { call, checkpoint, log, progress, Reply } from "./host";

@@ -325,12 +325,12 @@ for (const name of ["days", "hours"]) {
     if (!button) return;
     state[name] = Number(button.value);
     for (const other of byId(name).children) other.setAttribute("aria-pressed", String(other === button));
-    refresh();
+    void refresh();
   });
 }
 byId("city").addEventListener("change", (event) => {
   state.city = event.target.value;
-  refresh();
+  void refresh();
 });
 
 /** The next refresh waits for this one: a slow answer never piles up. */
@@ -340,4 +340,4 @@ async function keepFresh() {
     await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
   }
 }
-keepFresh();
+void keepFresh();
