@@ -288,8 +288,8 @@ export const WatchCatalogResponse: MessageFns<WatchCatalogResponse> = {
 export type CatalogService = typeof CatalogService;
 export const CatalogService = {
   /**
-   * Sends all that exists, then `synced`, then every change, and stays open. A reader that falls more than 10,000
-   * changes behind is cut off with UNAVAILABLE and starts anew.
+   * Sends all that exists, then `synced`, then every change, and stays open. Of several changes of one entity a slow
+   * reader may get only the newest. Cut off with UNAVAILABLE when the registry stops or its bus breaks: start anew.
    */
   watchCatalog: {
     path: "/millrace.registry.v1.Catalog/WatchCatalog" as const,
@@ -305,16 +305,16 @@ export const CatalogService = {
 
 export interface CatalogServer extends UntypedServiceImplementation {
   /**
-   * Sends all that exists, then `synced`, then every change, and stays open. A reader that falls more than 10,000
-   * changes behind is cut off with UNAVAILABLE and starts anew.
+   * Sends all that exists, then `synced`, then every change, and stays open. Of several changes of one entity a slow
+   * reader may get only the newest. Cut off with UNAVAILABLE when the registry stops or its bus breaks: start anew.
    */
   watchCatalog: handleServerStreamingCall<WatchCatalogRequest, WatchCatalogResponse>;
 }
 
 export interface CatalogClient extends Client {
   /**
-   * Sends all that exists, then `synced`, then every change, and stays open. A reader that falls more than 10,000
-   * changes behind is cut off with UNAVAILABLE and starts anew.
+   * Sends all that exists, then `synced`, then every change, and stays open. Of several changes of one entity a slow
+   * reader may get only the newest. Cut off with UNAVAILABLE when the registry stops or its bus breaks: start anew.
    */
   watchCatalog(
     request: WatchCatalogRequest,

@@ -72,7 +72,14 @@ export interface Pipe {
   /** Changes with every write; hand it back to write only what you have read. */
   etag: string;
   /** What `register` answered. Output only. */
-  registered: PipeParameters | undefined;
+  registered:
+    | PipeParameters
+    | undefined;
+  /**
+   * Fingerprint of the version, config and parameters that `register` last answered for: other ones make the pipe
+   * PENDING again. Output only.
+   */
+  registeredFor: string;
 }
 
 function createBasePipe(): Pipe {
@@ -91,6 +98,7 @@ function createBasePipe(): Pipe {
     updateTime: undefined,
     etag: "",
     registered: undefined,
+    registeredFor: "",
   };
 }
 
@@ -137,6 +145,9 @@ export const Pipe: MessageFns<Pipe> = {
     }
     if (message.registered !== undefined) {
       PipeParameters.encode(message.registered, writer.uint32(114).fork()).join();
+    }
+    if (message.registeredFor !== "") {
+      writer.uint32(122).string(message.registeredFor);
     }
     return writer;
   },
@@ -266,6 +277,14 @@ export const Pipe: MessageFns<Pipe> = {
             message.registered = PipeParameters.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.registeredFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -307,6 +326,7 @@ export const Pipe: MessageFns<Pipe> = {
     message.registered = (object.registered !== undefined && object.registered !== null)
       ? PipeParameters.fromPartial(object.registered)
       : undefined;
+    message.registeredFor = object.registeredFor ?? "";
     return message;
   },
 };

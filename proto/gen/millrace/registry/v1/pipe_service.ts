@@ -68,7 +68,7 @@ export interface UpdatePipeRequest {
   pipe:
     | Pipe
     | undefined;
-  /** Which fields; empty means every field that may be changed. */
+  /** Which fields; empty means every field that is set. To empty a field, name it here. */
   updateMask: string[] | undefined;
 }
 
@@ -100,6 +100,8 @@ export interface RegisterPipeRequest {
     | undefined;
   /** Why `register` failed; empty when it did not. */
   failure: string;
+  /** Etag of the pipe that `register` was asked about: an answer to an older question is refused with ABORTED. */
+  etag: string;
 }
 
 /** The pipe, as stored. */
@@ -695,7 +697,7 @@ export const DeletePipeResponse: MessageFns<DeletePipeResponse> = {
 };
 
 function createBaseRegisterPipeRequest(): RegisterPipeRequest {
-  return { name: "", defaults: undefined, failure: "" };
+  return { name: "", defaults: undefined, failure: "", etag: "" };
 }
 
 export const RegisterPipeRequest: MessageFns<RegisterPipeRequest> = {
@@ -708,6 +710,9 @@ export const RegisterPipeRequest: MessageFns<RegisterPipeRequest> = {
     }
     if (message.failure !== "") {
       writer.uint32(26).string(message.failure);
+    }
+    if (message.etag !== "") {
+      writer.uint32(34).string(message.etag);
     }
     return writer;
   },
@@ -749,6 +754,14 @@ export const RegisterPipeRequest: MessageFns<RegisterPipeRequest> = {
             message.failure = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -771,6 +784,7 @@ export const RegisterPipeRequest: MessageFns<RegisterPipeRequest> = {
       ? PipeParameters.fromPartial(object.defaults)
       : undefined;
     message.failure = object.failure ?? "";
+    message.etag = object.etag ?? "";
     return message;
   },
 };
@@ -891,7 +905,8 @@ export const PipesService = {
   },
   /**
    * Stores what the plugin's `register` answered, or why it failed. Called by executors.
-   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR.
+   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR;
+   * ABORTED when the etag is stale.
    */
   registerPipe: {
     path: "/millrace.registry.v1.Pipes/RegisterPipe" as const,
@@ -924,7 +939,8 @@ export interface PipesServer extends UntypedServiceImplementation {
   deletePipe: handleUnaryCall<DeletePipeRequest, DeletePipeResponse>;
   /**
    * Stores what the plugin's `register` answered, or why it failed. Called by executors.
-   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR.
+   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR;
+   * ABORTED when the etag is stale.
    */
   registerPipe: handleUnaryCall<RegisterPipeRequest, RegisterPipeResponse>;
 }
@@ -1018,7 +1034,8 @@ export interface PipesClient extends Client {
   ): ClientUnaryCall;
   /**
    * Stores what the plugin's `register` answered, or why it failed. Called by executors.
-   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR.
+   * Errors: NOT_FOUND; INVALID_ARGUMENT when the answer is not usable, which also puts the pipe into state ERROR;
+   * ABORTED when the etag is stale.
    */
   registerPipe(
     request: RegisterPipeRequest,

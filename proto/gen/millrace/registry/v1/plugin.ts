@@ -36,7 +36,10 @@ export namespace PluginState {
 export interface Plugin {
   /** `plugins/{plugin}`. */
   name: string;
-  /** Newest version by semantic versioning; empty when none was ever accepted. */
+  /**
+   * Newest release by semantic versioning, or newest pre-release while there is no release; empty when none was ever
+   * accepted.
+   */
   latestVersion: string;
   /** Whether it can be used. */
   state: PluginState;

@@ -34,7 +34,7 @@ export interface Resource {
   createTime:
     | Timestamp
     | undefined;
-  /** When its discovery last saw it, or it was last changed. Output only. */
+  /** When its discovery last saw it, exact to a quarter of its ttl, or it was last changed. Output only. */
   updateTime:
     | Timestamp
     | undefined;

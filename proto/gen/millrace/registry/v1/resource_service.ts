@@ -71,7 +71,7 @@ export interface UpdateResourceRequest {
   resource:
     | Resource
     | undefined;
-  /** Which fields; empty means every field that may be changed. */
+  /** Which fields; empty means every field that is set. To empty a field, name it here. */
   updateMask: string[] | undefined;
 }
 
