@@ -11,7 +11,7 @@ const BOOT_TIMEOUT_MS = 10_000;
 /** A guest whose call is settled already may finish a slice this long before its lane is ended for it. */
 const LINGER_MS = 50;
 /** A lane that does not end an abandoned guest within this time, though idle by its own account, is broken. */
-const DEAF_MS = 2_000;
+const DEAF_MS = 10_000;
 /** Ends a lane whose guests fill the JavaScript heap; blocks and linear memory lie outside it and have their own caps. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 };
 /** Guests name host functions; what they make up is counted under one name past this many. */

@@ -29,8 +29,9 @@ export interface GuestError {
 export interface GuestUsage {
   /** From the start in a lane to the end; time in the queue is not in it. */
   readonly wallMs: number;
+  /** All stretches on the lane's CPU, instantiation included, by the wall clock. */
   readonly cpuMs: number;
-  /** Linear memory and Extism blocks together, at the highest. 0 when the lane had to be ended. */
+  /** Linear memory and Extism blocks together, at the highest; as of its last host call when its lane was ended. */
   readonly memoryPeakBytes: number;
   readonly hostCalls: Readonly<Record<string, number>>;
   /** Bytes into the guest: its input and the answers of host functions. */
@@ -69,7 +70,10 @@ export interface GuestCall {
   readonly input: Uint8Array;
   /** Wall time in milliseconds, from the start in a lane. Time in the queue is bounded by the same figure again. */
   readonly deadlineMs: number;
-  /** Longest stretch on the CPU between two waits, in milliseconds. Default: `deadlineMs`. */
+  /**
+   * Longest stretch on the CPU between two waits, in milliseconds. Default: `deadlineMs`. Other guests of the lane
+   * stand still for as long, so keep it to a second or two.
+   */
   readonly cpuMs?: number;
   /** Cap in 64 KiB pages on linear memory together with Extism blocks; linear memory alone is capped by the module. */
   readonly memoryMaxPages: number;
@@ -94,9 +98,9 @@ export interface SandboxStats {
 export interface Sandbox extends AsyncDisposable {
   /**
    * Runs one export on a fresh instance. Resolves for everything the guest did. Errors: `exhausted` when the queue is
-   * full or the call waited longer than `deadlineMs` in it; `unavailable` when the lane was ended because of another
-   * guest, or the sandbox is closing (the call may have run in part: dispatch it again); `invalid` when the module
-   * does not compile; whatever `load` throws.
+   * full, the call waited longer than `deadlineMs` in it, or no instance more fits the process; `unavailable` when the
+   * lane was ended because of another guest, was too busy to begin the call in time, or the sandbox is closing (the
+   * call may have run in part: dispatch it again); `invalid` when the module does not compile; whatever `load` throws.
    */
   call(call: GuestCall): Promise<GuestResult>;
   /** How many more calls would start at once. Admission: take no more work than this. */

@@ -12,6 +12,8 @@ const MAX_BLOCKS = 32_766;
 /** What a block costs on the heap beside its bytes; makes empty blocks count too. */
 const BLOCK_OVERHEAD_BYTES = 256;
 const MAX_MESSAGE_CHARS = 8_192;
+/** Names of host functions and variables are cut to this; none is as long. */
+const MAX_NAME_CHARS = 256;
 const MAX_RANDOM_BYTES = 1 << 20;
 const EMPTY = new Uint8Array(0);
 
@@ -138,7 +140,8 @@ class Guest {
   /** The SDK suspends the guest in exactly those that are literally `async`. */
   functions() {
     type Context = CurrentPlugin;
-    const log = (level: LogLevel) => (context: Context, at: bigint) => this.#log(level, text(this.#read(context, at)));
+    const log = (level: LogLevel) => (context: Context, at: bigint) =>
+      this.#log(level, start(this.#read(context, at), MAX_MESSAGE_CHARS));
     return {
       "extism:host/env": {
         alloc: (context: Context, size: bigint) => this.#alloc(context, Number(size)),
@@ -162,11 +165,11 @@ class Guest {
         // Config reaches a guest in its input; an instance lives for one call, and so do its variables.
         config_get: () => 0n,
         var_get: (context: Context, key: bigint) => {
-          const value = this.#vars.get(text(this.#read(context, key)));
+          const value = this.#vars.get(start(this.#read(context, key), MAX_NAME_CHARS));
           return value ? this.#store(context, value.slice()) : 0n;
         },
         var_set: (context: Context, key: bigint, at: bigint) => {
-          const name = text(this.#read(context, key));
+          const name = start(this.#read(context, key), MAX_NAME_CHARS);
           if (at === 0n) this.#vars.delete(name);
           else this.#vars.set(name, this.#charge(this.#read(context, at).slice()));
         },
@@ -179,7 +182,8 @@ class Guest {
       },
       "extism:host/user": {
         host_call: async (context: Context, name: bigint, request: bigint) => {
-          const response = await this.#host(text(this.#read(context, name)), this.#read(context, request).slice());
+          const named = start(this.#read(context, name), MAX_NAME_CHARS);
+          const response = await this.#host(named, this.#read(context, request).slice());
           return this.#store(context, response);
         },
         now: () => Date.now(),
@@ -201,7 +205,7 @@ class Guest {
 
   #log(level: LogLevel, message: string): void {
     try {
-      this.#call.log(level, message.slice(0, MAX_MESSAGE_CHARS));
+      this.#call.log(level, message);
     } catch (thrown) {
       throw this.#endBy(thrown);
     }
@@ -322,7 +326,7 @@ function failed(outcome: EngineEnd["outcome"], code: string, message: string): E
 
 /** The guest's error as it wrote it: JSON with a message, or any other bytes, kept as the message. */
 function readError(bytes: Uint8Array): GuestError {
-  const message = text(bytes.subarray(0, MAX_MESSAGE_CHARS * 4));
+  const message = start(bytes, MAX_MESSAGE_CHARS * 4);
   try {
     const said = JSON.parse(message) as Partial<GuestError> | null;
     if (typeof said?.message === "string") {
@@ -339,6 +343,8 @@ function readError(bytes: Uint8Array): GuestError {
   return { code: "guest_error", message: message.slice(0, MAX_MESSAGE_CHARS), retryable: false };
 }
 
+/** The first characters only: a guest's text may be as large as its memory. */
+const start = (bytes: Uint8Array, chars: number) => text(bytes.subarray(0, chars * 4)).slice(0, chars);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");

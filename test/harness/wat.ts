@@ -5,17 +5,18 @@ import wabt from "wabt";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 
 const compiler = await wabt();
+const FEATURES = {
+  exceptions: true,
+  threads: true,
+  multi_memory: true,
+  memory64: true,
+  reference_types: true,
+  bulk_memory: true,
+};
 
 /** WebAssembly text as bytes. */
 export function compileWat(text: string, name = "inline.wat"): Uint8Array {
-  const parsed = compiler.parseWat(name, text, {
-    exceptions: true,
-    threads: true,
-    multi_memory: true,
-    memory64: true,
-    reference_types: true,
-    bulk_memory: true,
-  });
+  const parsed = compiler.parseWat(name, text, FEATURES);
   try {
     return parsed.toBinary({}).buffer;
   } finally {
