@@ -199,10 +199,10 @@ async function showWeather() {
 }
 
 /** One cell a step: green up, red down, grey not measured; latency as a line above. */
-function strip(points, hours, stepS) {
+function strip(measured, hours, stepS) {
   const last = Math.floor(Date.now() / 1000 / stepS) * stepS;
   const count = Math.round((hours * 3600) / stepS);
-  const known = new Map(points.map((point) => [Number(point.at_s), point]));
+  const known = new Map(measured.map((point) => [Number(point.at_s), point]));
   const cells = Array.from({ length: count }, (_, i) => known.get(last - (count - 1 - i) * stepS));
   const latencies = cells.map((cell) =>
     cell && Number.isFinite(Number(cell.latency_ms ?? Number.NaN)) ? Number(cell.latency_ms) : null,
@@ -221,15 +221,13 @@ function strip(points, hours, stepS) {
     );
   });
   const y = (value) => 44 - (value / highest) * 34;
-  let down = false;
-  const path = latencies.map((value, i) => {
-    if (value === null) return "";
-    const step = `${down ? "L" : "M"}${((i + 0.5) * width).toFixed(1)} ${y(value).toFixed(1)}`;
-    down = true;
-    return step;
-  });
-  svg.append(draw("path", { class: "latency", d: path.join("") }));
-  svg.append(draw("text", { x: 0, y: 9 }, `${wholeOf(Math.round(highest * 10) / 10)} ms at most`));
+  const points = latencies.flatMap((value, i) =>
+    value === null ? [] : [`${((i + 0.5) * width).toFixed(1)} ${y(value).toFixed(1)}`],
+  );
+  if (points.length) {
+    svg.append(draw("path", { class: "latency", d: `M${points.join("L")}` }));
+    svg.append(draw("text", { x: 0, y: 9 }, `${wholeOf(Math.round(highest * 10) / 10)} ms at most`));
+  }
   return svg;
 }
 
