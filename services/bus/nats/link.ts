@@ -3,7 +3,7 @@
 import { JetStreamApiError, type JetStreamClient, type JetStreamManager, jetstream } from "@nats-io/jetstream";
 import { connect, errors, type NatsConnection } from "@nats-io/transport-node";
 import { Fault } from "../../kit/fault.ts";
-import { pause } from "../../kit/lifecycle.ts";
+import { pause, within } from "../../kit/lifecycle.ts";
 import type { Logger } from "../../kit/log.ts";
 
 const MIN_VERSION = [2, 9, 10] as const;
@@ -40,6 +40,8 @@ export interface Link {
   /** Runs a call to the server; what it throws becomes a Fault. */
   ask<T>(call: () => Promise<T>): Promise<T>;
   isConnected(): boolean;
+  /** Aborts when the connection that stands now breaks or is closed. */
+  connection(): AbortSignal;
   close(): Promise<void>;
 }
 
@@ -55,24 +57,38 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
   );
   const closing = new AbortController();
   let connected = true;
+  let standing = new AbortController();
+  let back = Promise.withResolvers<void>();
+  // The client forgets what it is given while it is not connected, so nothing is given to it then.
+  const untilBack = () =>
+    within(ANSWER_TIMEOUT_MS, "reconnect", back.promise).catch(() => {
+      throw new Fault("unavailable", `NATS at ${where}: not connected; reconnecting`);
+    });
   const ask = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (!connected) await untilBack();
     try {
-      return await call();
+      return await unlessBroken(call(), standing.signal);
     } catch (thrown) {
       throw translate(thrown, where, connected);
     }
   };
   const close = async () => {
     closing.abort();
+    standing.abort();
+    back.resolve();
     await nc.close();
   };
   const heed = async () => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect") {
         connected = false;
+        standing.abort();
+        back = Promise.withResolvers<void>();
         if (!closing.signal.aborted) log.warn({ where }, "the bus is gone; reconnecting");
       } else if (status.type === "reconnect") {
         connected = true;
+        standing = new AbortController();
+        back.resolve();
         log.info({ where }, "the bus is back");
       } else if (status.type === "error") log.warn({ where, error: status.error.message }, "the bus reports an error");
     }
@@ -88,11 +104,22 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
     const jsm = await js.jetstreamManager(false);
     await ask(() => jsm.getAccountInfo());
     const manyFilters = isAtLeast(version, FILTERS_VERSION);
-    return { nc, js, jsm, where, manyFilters, closing: closing.signal, log, ask, isConnected: () => connected, close };
+    const state = { closing: closing.signal, isConnected: () => connected, connection: () => standing.signal };
+    return { nc, js, jsm, where, manyFilters, log, ...state, ask, close };
   } catch (thrown) {
     await close();
     throw thrown;
   }
+}
+
+/** What was asked of a server that has gone since is never answered: told at once, not after the time-out. */
+function unlessBroken<T>(work: Promise<T>, connection: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const broken = () => reject(new errors.ConnectionError("the connection broke before the answer"));
+    if (connection.aborted) broken();
+    connection.addEventListener("abort", broken, { once: true });
+    work.then(resolve, reject).finally(() => connection.removeEventListener("abort", broken));
+  });
 }
 
 /** "2.10.27", "2.11.0-RC.1" and the like against a least version. */

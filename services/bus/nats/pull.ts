@@ -39,6 +39,7 @@ export function pull(link: Link, request: PullRequest, onDelivery: (delivery: De
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve("empty");
     if (!link.isConnected()) return resolve("lost");
+    const connection = link.connection();
     const inbox = createInbox();
     let taken = 0;
     let ended = false;
@@ -60,11 +61,13 @@ export function pull(link: Link, request: PullRequest, onDelivery: (delivery: De
       ended = true;
       clearTimeout(timer);
       signal?.removeEventListener("abort", aborted);
+      connection.removeEventListener("abort", broken);
       if (!subscription.isClosed()) subscription.unsubscribe();
       resolve(end);
     };
     // A request left open may have messages on their way: drain takes in what the server sent before it heard of it.
     const leave = (end: PullEnd) => {
+      if (ended) return;
       setTimeout(() => finish(end), DRAIN_TIMEOUT_MS).unref();
       subscription.drain().then(
         () => finish(end),
@@ -72,8 +75,10 @@ export function pull(link: Link, request: PullRequest, onDelivery: (delivery: De
       );
     };
     const aborted = () => leave("empty");
+    const broken = () => finish("lost");
     const timer = setTimeout(() => leave("lost"), waitMs + SLACK_MS);
     signal?.addEventListener("abort", aborted, { once: true });
+    connection.addEventListener("abort", broken, { once: true });
     const body = waitMs === 0 ? { batch: max, no_wait: true } : { batch: max, expires: nanos(waitMs) };
     try {
       link.nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, JSON.stringify(body), { reply: inbox });
