@@ -67,8 +67,7 @@ export async function buildPlugin(folder, options = {}) {
   const digest = await digestOf(root);
   const stem = `${manifest.name}-${manifest.version}`;
   const path = join(outDir, `${stem}.tgz`);
-  const keep = join(outDir, `${stem}-${digest.slice(0, 16)}`);
-  const wasmPath = join(keep, "plugin.wasm");
+  const wasmPath = join(outDir, `${stem}.wasm`);
   const built = async (/** @type {boolean} */ cached) => ({
     name: manifest.name,
     version: manifest.version,
@@ -97,8 +96,7 @@ export async function buildPlugin(folder, options = {}) {
     const packed = `${stage}.tgz`;
     const entries = await filesIn(stage);
     await create({ file: packed, cwd: stage, gzip: { level: 9 }, portable: true, mtime: new Date(0) }, entries);
-    await rm(keep, { recursive: true, force: true });
-    await rename(stage, keep).catch(() => undefined);
+    await rename(join(stage, "plugin.wasm"), wasmPath);
     await rename(packed, path);
     await writeFile(`${path}.digest`, digest);
   } finally {
