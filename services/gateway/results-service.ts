@@ -1,0 +1,217 @@
+/** Runs and Queries over gRPC, on the results library: translates, delegates, returns. No rule lives here. */
+import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
+import { type QueriesServer, QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
+import type { LogLine, Run } from "../../proto/gen/millrace/results/v1/run.ts";
+import { type RunsServer, RunsService } from "../../proto/gen/millrace/results/v1/run_service.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault, type Mistake } from "../kit/fault.ts";
+import { type Methods, type Service, service } from "../kit/grpc.ts";
+import {
+  type LogLine as LogRecord,
+  OUTCOMES,
+  type Results,
+  RUN_KINDS,
+  type RunFilter,
+  type RunRecord,
+} from "../results/records.ts";
+
+const RUNS_PAGE = { fallback: 100, max: 1_000 };
+const LOGS_PAGE = { fallback: 1_000, max: 10_000 };
+const LOGS_AT_ONCE = 1_000;
+const ROWS_PAGE = { fallback: 1_000, max: 10_000 };
+const QUERY_ROWS = { fallback: 1_000, max: 100_000 };
+const QUERY_MS = { fallback: 10_000, max: 60_000 };
+/** A response must fit into one gRPC message. */
+const QUERY_BYTES = 16 << 20;
+const MAX_SQL_BYTES = 256 << 10;
+const US_PER_S = 1_000_000n;
+const NS_PER_US = 1_000;
+
+export const resultServices = (results: Results): readonly Service[] => [
+  service(RunsService, runMethods(results)),
+  service(QueriesService, queryMethods(results)),
+];
+
+function runMethods(results: Results): Methods<RunsServer> {
+  return {
+    async listRuns({ pageSize, pageToken, ...wanted }) {
+      const page = { size: clamp(pageSize, RUNS_PAGE), ...(pageToken && { token: pageToken }) };
+      const { runs, nextToken } = await results.listRuns(filterOf(wanted), page);
+      return { runs: runs.map(toRun), nextPageToken: nextToken ?? "" };
+    },
+    async getRun({ name }) {
+      const attempts = (await results.getRun(part(name, "runs"))).map(toRun);
+      return { run: attempts[0], attempts };
+    },
+    async listRunLogs({ name, pageSize }) {
+      const run = part(name, "runs");
+      const wanted = clamp(pageSize, LOGS_PAGE);
+      const lines: LogLine[] = [];
+      for (let token: string | undefined; lines.length < wanted; ) {
+        const size = Math.min(LOGS_AT_ONCE, wanted - lines.length);
+        const page = await results.runLogs(run, { size, ...(token !== undefined && { token }) });
+        lines.push(...page.lines.map(toLine));
+        token = page.nextToken;
+        if (token === undefined) break;
+      }
+      return { lines };
+    },
+  };
+}
+
+function queryMethods(results: Results): Methods<QueriesServer> {
+  return {
+    async query({ sql, params, maxRows, timeoutMs }, { signal, remainingMs }) {
+      const mistakes: Mistake[] = [];
+      if (sql.trim() === "") mistakes.push({ field: "sql", problem: "is empty", fix: "send a SELECT" });
+      if (Buffer.byteLength(sql) > MAX_SQL_BYTES) {
+        mistakes.push({
+          field: "sql",
+          problem: `has ${Buffer.byteLength(sql)} bytes`,
+          fix: `at most ${MAX_SQL_BYTES}`,
+        });
+      }
+      within("maxRows", maxRows, QUERY_ROWS.max, mistakes);
+      within("timeoutMs", timeoutMs, QUERY_MS.max, mistakes);
+      if (mistakes.length) throw Fault.invalid("bad query", mistakes);
+      const result = await results.query({
+        sql,
+        params,
+        maxRows: maxRows || QUERY_ROWS.fallback,
+        maxBytes: QUERY_BYTES,
+        timeoutMs: Math.max(1, Math.min(timeoutMs || QUERY_MS.fallback, remainingMs())),
+        signal,
+      });
+      const { columns, rows, truncated, elapsedMs, rowsRead } = result;
+      return {
+        columns: [...columns],
+        rows: rows.map((row) => [...row]),
+        truncated,
+        elapsedMs,
+        rowsRead: BigInt(rowsRead),
+      };
+    },
+    async readRows({ name, begin, end, pageSize, pageToken }) {
+      const { rows, nextCursor } = await results.readRows({
+        dataset: part(name, "datasets"),
+        ...(begin && { beginUs: toUs(begin) }),
+        ...(end && { endUs: toUs(end) }),
+        limit: clamp(pageSize, ROWS_PAGE),
+        ...(pageToken && { cursor: pageToken }),
+      });
+      return { rows: rows.map((row) => ({ ...row })), nextPageToken: nextCursor ?? "" };
+    },
+    async listDatasets() {
+      const datasets = await results.listDatasets();
+      return {
+        datasets: datasets.map(({ dataset, columns, storedRows, storedBytes }) => ({
+          name: `datasets/${dataset}`,
+          columns: Object.entries(columns).map(([column, type]) => ({ name: column, type })),
+          rows: BigInt(storedRows),
+          bytes: BigInt(storedBytes),
+        })),
+      };
+    },
+  };
+}
+
+const clamp = (size: number, { fallback, max }: { readonly fallback: number; readonly max: number }) =>
+  size <= 0 ? fallback : Math.min(size, max);
+
+function within(field: string, value: number, max: number, mistakes: Mistake[]): void {
+  if (value >= 0 && value <= max) return;
+  mistakes.push({ field, problem: `${value} is not within 0–${max}`, fix: "0 means the default" });
+}
+
+/** `runs/a/b` → `a/b`. Errors: `invalid` for a name of another collection. */
+function part(name: string, collection: string): string {
+  const prefix = `${collection}/`;
+  if (name.startsWith(prefix) && name.length > prefix.length) return name.slice(prefix.length);
+  const mistake = { field: "name", problem: `${JSON.stringify(name)} is not a name`, fix: `write ${prefix}…` };
+  throw Fault.invalid("bad name", [mistake]);
+}
+
+interface Wanted {
+  readonly instance: string;
+  readonly target: string;
+  readonly outcome: string;
+  readonly kind: string;
+  readonly since: Timestamp | undefined;
+}
+
+function filterOf({ instance, target, outcome, kind, since }: Wanted): RunFilter {
+  const mistakes: Mistake[] = [];
+  const one = <T extends string>(field: string, value: string, closed: readonly T[]): T | undefined => {
+    const known = closed.find((candidate) => candidate === value);
+    if (value && !known) mistakes.push({ field, problem: `"${value}" is not known`, fix: closed.join(", ") });
+    return known;
+  };
+  const filter = {
+    kind: one("kind", kind, RUN_KINDS),
+    outcome: one("outcome", outcome, OUTCOMES),
+    instance: instance ? idOf(instance) : undefined,
+    target: target ? idOf(target) : undefined,
+    sinceUs: since && toUs(since),
+  };
+  if (mistakes.length) throw Fault.invalid("bad filter", mistakes);
+  return filter;
+}
+
+/** Records hold bare ids. What was called by a route (`GET /x`) is kept as it is. */
+const idOf = (name: string) => (/^(instances|pipes|pollers|resources)\//.test(name) ? bare(name) : name);
+
+const COLLECTION_OF_KIND: Readonly<Record<string, string>> = {
+  fetch: "pipes",
+  sync: "pipes",
+  register: "pipes",
+  poll: "pollers",
+  discover: "pollers",
+  enrich: "pollers",
+};
+
+const full = (collection: string | undefined, id: string) =>
+  collection === undefined || id === "" || id.startsWith(`${collection}/`) ? id : `${collection}/${id}`;
+
+function toRun(record: RunRecord): Run {
+  const { runId, kind, plugin, version, instance, target, resource, beginUs, endUs } = record;
+  return {
+    name: `runs/${runId}`,
+    fence: record.fence,
+    attempt: record.attempt,
+    kind,
+    pluginVersion: plugin ? `${full("plugins", plugin)}/versions/${version}` : "",
+    instance: full("instances", instance),
+    target: full(COLLECTION_OF_KIND[kind], target),
+    resource: full("resources", resource),
+    begin: beginUs === undefined ? undefined : toTimestamp(beginUs),
+    end: endUs === undefined ? undefined : toTimestamp(endUs),
+    dueTime: toTimestamp(record.dueUs),
+    startTime: toTimestamp(record.startedUs),
+    endTime: toTimestamp(record.finishedUs),
+    outcome: record.outcome,
+    committed: record.committed,
+    message: record.message,
+    rows: BigInt(record.rows),
+    bytesIn: BigInt(record.bytesIn),
+    bytesOut: BigInt(record.bytesOut),
+    cpuMs: record.cpuMs,
+    wallMs: record.wallMs,
+    memoryPeakBytes: BigInt(record.memoryPeakBytes),
+    hostCalls: Object.fromEntries(Object.entries(record.hostCalls).map(([name, count]) => [name, BigInt(count)])),
+    executor: record.executor,
+  };
+}
+
+const toLine = ({ timeUs, level, message, fence }: LogRecord): LogLine => ({
+  time: toTimestamp(timeUs),
+  level,
+  message,
+  fence,
+});
+
+const toUs = ({ seconds, nanos }: Timestamp) => seconds * US_PER_S + BigInt(Math.trunc(nanos / NS_PER_US));
+
+function toTimestamp(us: bigint): Timestamp {
+  const microseconds = ((us % US_PER_S) + US_PER_S) % US_PER_S;
+  return { seconds: (us - microseconds) / US_PER_S, nanos: Number(microseconds) * NS_PER_US };
+}
