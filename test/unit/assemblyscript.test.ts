@@ -121,7 +121,7 @@ describe("JSON", () => {
     expect((await guest.call("roundtrip", bytes(text))).text).toBe(text);
   });
 
-  test("a key that is written twice counts as written last, and a lone surrogate as U+FFFD", async () => {
+  test("a lone surrogate is written as U+FFFD", async () => {
     expect((await guest.call("roundtrip", bytes('"a\\ud834b\\udd1e"'))).output).toBe("a\ufffdb\ufffd");
   });
 
@@ -175,8 +175,8 @@ describe("numbers", () => {
     const wrong = literals.filter((literal, i) => read[i]?.[0] !== bitsOf(Number(literal)));
     expect(wrong).toEqual([]);
     // Written anew they are the same doubles again; infinities, which JSON lacks, are null.
-    const finite = (value: number) => (Number.isFinite(value) ? value + 0 : null);
-    expect(read.map(([, written]) => written)).toEqual(literals.map((literal) => finite(Number(literal))));
+    const writable = literals.map(Number).map((value) => (Number.isFinite(value) ? value + 0 : null));
+    expect(read.map(([, written]) => written)).toEqual(writable);
   });
 
   test("of 64 bits are exact, and nothing else passes as one", async () => {
@@ -202,9 +202,7 @@ describe("text", () => {
       0x00, 0x41, 0x7f, 0x80, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xe0, 0xe2, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff,
     ];
     const noise = Uint8Array.from({ length: 50_000 }, () => interesting[random.next() % interesting.length] as number);
-    // ignoreBOM: a byte order mark is text like any other here.
-    const expected = new TextDecoder("utf-8", { ignoreBOM: true }).decode(noise);
-    expect((await guest.call("utf8", noise)).text).toBe(expected.replace(/^\ufeff/, ""));
+    expect((await guest.call("utf8", noise)).text).toBe(new TextDecoder().decode(noise));
   });
 
   test("base64 is read and written as RFC 4648 has it", async () => {
@@ -362,7 +360,7 @@ function bitsOf(value: number): string {
   return new BigUint64Array(new Float64Array([value]).buffer)[0]?.toString(16) ?? "";
 }
 
-function parsedOr<T>(text: string, otherwise: T): unknown | T {
+function parsedOr(text: string, otherwise: unknown): unknown {
   try {
     return JSON.parse(text);
   } catch {
