@@ -1,0 +1,54 @@
+/** Starts the registry. Reads top to bottom: settings, store, what a crash left, services, loops. */
+import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
+import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
+import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import type { Bus } from "../bus/ports.ts";
+import { address, type Config, choice, text, whole } from "../kit/config.ts";
+import { serve, service } from "../kit/grpc.ts";
+import type { Running } from "../kit/lifecycle.ts";
+import type { Logger } from "../kit/log.ts";
+import { BUNDLE_LIMITS } from "./bundle.ts";
+import { catalogMethods } from "./catalog.ts";
+import { instanceMethods } from "./instances.ts";
+import { pluginMethods } from "./plugins.ts";
+import { openStore } from "./store.ts";
+
+export const settings = {
+  listen: address("REGISTRY_LISTEN", "where to serve gRPC", "127.0.0.1:7402"),
+  plugins: text("REGISTRY_PLUGINS", "directory whose *.tgz are published as they come and change", ""),
+  defaultGrants: choice(
+    "REGISTRY_DEFAULT_GRANTS",
+    "what a plugin's default instance is allowed: nothing, or all that its manifest asks for",
+    ["none", "manifest"] as const,
+    "none",
+  ),
+  bundleMaxMib: whole("REGISTRY_BUNDLE_MAX_MIB", "largest packed bundle, in MiB", [1, 16], 16),
+  sweepMs: whole(
+    "REGISTRY_SWEEP_MS",
+    "pause between looks for resources past their ttl, in ms",
+    [100, 3_600_000],
+    30_000,
+  ),
+};
+
+export interface Ports {
+  readonly bus: Bus;
+  readonly log: Logger;
+}
+
+export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<Running> {
+  await using stack = new AsyncDisposableStack();
+  const closing = stack.adopt(new AbortController(), (controller) => controller.abort());
+  const store = await openStore(bus);
+  const limits = { ...BUNDLE_LIMITS, packedBytes: config.bundleMaxMib << 20 };
+  const rules = { limits, grants: config.defaultGrants };
+  const services = [
+    service(PluginsService, pluginMethods(store, rules, closing.signal)),
+    service(InstancesService, instanceMethods(store, closing.signal)),
+    service(CatalogService, catalogMethods(store)),
+  ];
+  const server = stack.use(await serve(config.listen, services, { log }));
+  log.info({ address: server.address }, "registry serves");
+  const life = stack.move();
+  return { address: server.address, [Symbol.asyncDispose]: () => life.disposeAsync() };
+}

@@ -1,0 +1,104 @@
+/** The shape of `plugin.json` as a JSON Schema; descriptions are what an author is told to write instead. */
+import type { Json } from "./schema.ts";
+
+const text = (maxLength: number, description: string) => ({ type: "string", maxLength, description });
+const duration = (description: string) => text(32, `${description}, for example "30s"`);
+const whole = (minimum: number, maximum: number, description: string) => ({
+  type: "integer",
+  minimum,
+  maximum,
+  description: `${description}: a whole number from ${minimum} to ${maximum}`,
+});
+const list = (items: Json, maxItems: number, description: string) => ({ type: "array", items, maxItems, description });
+const object = (properties: Record<string, Json>, required: readonly string[] = [], more: Json = {}) => ({
+  type: "object",
+  properties,
+  required,
+  additionalProperties: false,
+  ...more,
+});
+
+const fetch = object({
+  columns: {
+    type: "object",
+    additionalProperties: text(32, 'a type such as "string"'),
+    description: 'columns by name, for example {"time": "timestamp"}',
+  },
+  datetime: text(64, "the column that holds the time of a row"),
+  index: list(text(64, "a column"), 100, "a list of columns"),
+  target: text(128, "the dataset that rows go to"),
+  schedule: text(200, '"every 1h", "cron 15 3 * * * Europe/Berlin" or "manual"'),
+  chunk: duration("the length of one window"),
+  begin: text(40, "a time such as 2012-01-01T00:00:00Z"),
+  end: text(40, "a time such as 2012-01-01T00:00:00Z"),
+  backtrack: duration("how far back finished windows are fetched again"),
+  timeout: duration("the wall time of one call"),
+  attempts: whole(1, 20, "attempts of one window"),
+});
+
+const route = object(
+  {
+    method: { enum: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*"] },
+    path: text(500, 'a path such as "/api/series/{name}"'),
+    auth: { enum: ["token", "public"] },
+    timeout: duration("the wall time of one call"),
+    max_body_bytes: whole(0, 16 << 20, "the largest request body in bytes"),
+  },
+  ["method", "path"],
+);
+
+export const MANIFEST_SCHEMA: Json = object(
+  {
+    $schema: text(500, "the address of a JSON Schema, for editors"),
+    name: {
+      type: "string",
+      pattern: "^[a-z][a-z0-9-]{0,62}$",
+      description: "a lower-case letter, then at most 62 lower-case letters, digits and -",
+    },
+    version: text(128, 'a semantic version such as "1.0.0"'),
+    abi: { const: 1, description: "write 1, the only version of the guest ABI" },
+    description: text(500, "one sentence of at most 500 characters"),
+    author: text(200, "at most 200 characters"),
+    license: text(200, 'an SPDX expression such as "Apache-2.0"'),
+    interfaces: object(
+      {
+        fetch,
+        register: object({}),
+        poll: object({
+          every: duration("the period"),
+          timeout: duration("the wall time of one call"),
+          filter: text(2_000, "a CEL expression over resource"),
+        }),
+        discover: object({ every: duration("the period"), timeout: duration("the wall time of one call") }),
+        route: object({ routes: list(route, 200, "a list of routes") }, ["routes"]),
+      },
+      [],
+      { minProperties: 1, description: "at least one of fetch, register, poll, discover, route" },
+    ),
+    config: { type: "object", description: "a JSON Schema (draft 2020-12) of an object" },
+    permissions: object({
+      http: list(
+        object(
+          {
+            url: text(2_000, 'a pattern such as "https://api.example.org/v1/*"'),
+            methods: list(text(16, "a method"), 10, "a list of methods"),
+          },
+          ["url"],
+        ),
+        100,
+        "a list of URL patterns",
+      ),
+      kv: { type: "boolean", description: "true or false" },
+      query: list(text(128, "a dataset"), 100, "a list of datasets"),
+    }),
+    limits: object({
+      memory_mib: whole(1, 1_024, "linear memory in MiB"),
+      timeout: duration("the wall time of one call"),
+      cpu: duration("the CPU time of one call"),
+      output_mib: whole(1, 64, "the largest output in MiB"),
+      host_calls: whole(1, 1_000_000_000, "host calls of one call"),
+      rows: whole(1, Number.MAX_SAFE_INTEGER, "rows of one run"),
+    }),
+  },
+  ["name", "version", "abi", "interfaces"],
+);

@@ -1,0 +1,159 @@
+/** The parameters of a pipe: which are accepted, and how three layers of them become what holds. Pure. */
+import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
+import type { Mistake } from "../kit/fault.ts";
+import { parseTime } from "../kit/time.ts";
+import { nearest, shown } from "./names.ts";
+import { collect, durationMistakes, scheduleMistakes } from "./schedule.ts";
+
+const MINUTE_MS = 60_000;
+const MAX_SPAN_MS = 100 * 366 * 86_400_000;
+export const MAX_CALL_MS = 15 * MINUTE_MS;
+const MAX_COLUMNS = 1_000;
+const MAX_ATTEMPTS = 20;
+
+const PLAIN_TYPES = ["string", "int64", "uint64", "float64", "bool", "timestamp", "date", "uuid", "json"];
+const DECIMAL = /^decimal\((\d{1,2}),\s?(\d{1,2})\)$/;
+const MAX_DECIMAL_DIGITS = 76;
+/** A name that needs no thought in SQL; `_` in front is kept for Millrace's own columns. */
+const COLUMN = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
+const DATASET = /^[a-z][a-z0-9_]{0,127}$/;
+/** Tables of Millrace itself. */
+const RESERVED = ["runs", "logs", "metrics"];
+
+const NONE: PipeParameters = {
+  columns: [],
+  datetime: "",
+  index: [],
+  target: "",
+  schedule: "",
+  chunk: "",
+  begin: "",
+  end: "",
+  backtrack: "",
+  timeout: "",
+  attempts: 0,
+};
+/** What holds where no layer says anything. */
+export const FALLBACK: PipeParameters = {
+  ...NONE,
+  schedule: "manual",
+  chunk: "1d",
+  backtrack: "0s",
+  timeout: "60s",
+  attempts: 3,
+};
+
+/** Field by field the first layer that says something. */
+export function merge(...layers: readonly (PipeParameters | undefined)[]): PipeParameters {
+  const merged: Record<string, unknown> = { ...NONE };
+  for (const key of Object.keys(NONE) as (keyof PipeParameters)[]) {
+    const said = layers.find((layer) => layer && !isEmpty(layer[key]));
+    if (said) merged[key] = said[key];
+  }
+  return merged as unknown as PipeParameters;
+}
+
+const isEmpty = (value: string | number | readonly unknown[]) =>
+  typeof value === "number" ? value === 0 : value.length === 0;
+
+/** What is wrong with one layer by itself. Fields are named below `field`. */
+export function formMistakes(p: PipeParameters, field: string): Mistake[] {
+  const at = (name: string) => `${field}.${name}`;
+  const mistakes = columnMistakes(p, field);
+  if (new Set(p.index).size < p.index.length) {
+    mistakes.push({ field: at("index"), problem: `${shown(p.index)} names a column twice`, fix: "name each once" });
+  }
+  if (p.target !== "") mistakes.push(...datasetMistakes(p.target, at("target")));
+  if (p.schedule !== "") mistakes.push(...scheduleMistakes(p.schedule, at("schedule"), { manual: true }));
+  if (p.chunk !== "") mistakes.push(...durationMistakes(p.chunk, at("chunk"), MINUTE_MS, MAX_SPAN_MS));
+  if (p.backtrack !== "") mistakes.push(...durationMistakes(p.backtrack, at("backtrack"), 0, MAX_SPAN_MS));
+  if (p.timeout !== "") mistakes.push(...durationMistakes(p.timeout, at("timeout"), 1, MAX_CALL_MS));
+  for (const name of ["begin", "end"] as const) {
+    if (p[name] !== "") collect(mistakes, () => parseTime(p[name], at(name)));
+  }
+  if (p.attempts < 0 || p.attempts > MAX_ATTEMPTS) {
+    mistakes.push({ field: at("attempts"), problem: `${p.attempts} is out of range`, fix: `1 to ${MAX_ATTEMPTS}` });
+  }
+  return mistakes;
+}
+
+/** What is wrong between the fields of merged parameters whose layers are each in good form. */
+export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const types = new Map(p.columns.map(({ name, type }) => [name, type]));
+  const refer = (name: string, where: string) => {
+    const type = types.get(name);
+    if (types.size === 0 || type !== undefined) return type;
+    const meant = nearest(name, [...types.keys()]);
+    const fix = meant ? `did you mean ${shown(meant)}?` : `one of ${[...types.keys()].slice(0, 20).join(", ")}`;
+    mistakes.push({ field: `${field}.${where}`, problem: `${shown(name)} is not among the columns`, fix });
+    return undefined;
+  };
+  const timeType = p.datetime === "" ? undefined : refer(p.datetime, "datetime");
+  if (timeType !== undefined && timeType !== "timestamp" && timeType !== "date") {
+    const problem = `${shown(p.datetime)} is a column of type ${timeType}`;
+    mistakes.push({ field: `${field}.datetime`, problem, fix: "name a timestamp or date column" });
+  }
+  for (const [i, name] of p.index.entries()) {
+    if (refer(name, `index[${i}]`) === "json") {
+      const problem = `${shown(name)} is a column of type json`;
+      mistakes.push({ field: `${field}.index[${i}]`, problem, fix: "index by a plain column" });
+    }
+  }
+  const [begin, end] = [p.begin, p.end].map((time) =>
+    time === "" ? undefined : collect([], () => parseTime(time, "")),
+  );
+  if (begin !== undefined && end !== undefined && end <= begin) {
+    const problem = `${shown(p.end)} is not after begin (${p.begin})`;
+    mistakes.push({ field: `${field}.end`, problem, fix: "end is exclusive: a later moment" });
+  }
+  return mistakes;
+}
+
+export function datasetMistakes(dataset: string, field: string): Mistake[] {
+  if (RESERVED.includes(dataset)) {
+    return [{ field, problem: `${shown(dataset)} is kept for Millrace itself`, fix: "choose another name" }];
+  }
+  if (DATASET.test(dataset) && !dataset.endsWith("__rows")) return [];
+  const fix = "a lower-case letter, then at most 127 lower-case letters, digits and _, not ending in __rows";
+  return [{ field, problem: `${shown(dataset)} is not a name of a dataset`, fix }];
+}
+
+/** The dataset of a pipe whose parameters name none. */
+export const datasetOf = (pipeId: string) => pipeId.replace(/[.-]/g, "_");
+
+function columnMistakes({ columns }: PipeParameters, field: string): Mistake[] {
+  const mistakes: Mistake[] = [];
+  if (columns.length > MAX_COLUMNS) {
+    mistakes.push({
+      field: `${field}.columns`,
+      problem: `has ${columns.length} columns`,
+      fix: `at most ${MAX_COLUMNS}`,
+    });
+  }
+  const seen = new Set<string>();
+  for (const { name, type } of columns.slice(0, MAX_COLUMNS)) {
+    const where = `${field}.columns.${name}`;
+    if (!COLUMN.test(name)) {
+      const fix = "a letter, then at most 63 letters, digits and _";
+      mistakes.push({ field: where, problem: "is not a name of a column", fix });
+    }
+    if (seen.has(name.toLowerCase())) {
+      mistakes.push({ field: where, problem: "is there twice (case does not count)", fix: "name it once" });
+    }
+    seen.add(name.toLowerCase());
+    if (!isType(type)) {
+      const meant = nearest(type, PLAIN_TYPES);
+      const fix = `${meant ? `did you mean ${shown(meant)}? ` : ""}one of ${PLAIN_TYPES.join(", ")}, decimal(p,s)`;
+      mistakes.push({ field: where, problem: `${shown(type)} is not a type of a column`, fix });
+    }
+  }
+  return mistakes;
+}
+
+function isType(type: string): boolean {
+  if (PLAIN_TYPES.includes(type)) return true;
+  const decimal = DECIMAL.exec(type);
+  const [digits, scale] = [Number(decimal?.[1]), Number(decimal?.[2])];
+  return decimal !== null && digits >= 1 && digits <= MAX_DECIMAL_DIGITS && scale <= digits;
+}

@@ -1,0 +1,56 @@
+/** Plugins: publishing, versions, removal. */
+import type { PluginsServer } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import type { Methods } from "../kit/grpc.ts";
+import type { BundleLimits } from "./bundle.ts";
+import { idOf, versionName } from "./names.ts";
+import { pageOf } from "./paging.ts";
+import { checkBundle, type DefaultGrants, draft, publish, refuseOtherBytes } from "./publishing.ts";
+import { removePlugin } from "./removal.ts";
+import { newestFirst, versionOf } from "./settling.ts";
+import { type Store, toTimestamp, versionsOf } from "./store.ts";
+
+export interface PublishRules {
+  readonly limits: BundleLimits;
+  readonly grants: DefaultGrants;
+}
+
+export function pluginMethods(store: Store, rules: PublishRules, closing: AbortSignal): Methods<PluginsServer> {
+  return {
+    async publishPlugin({ bundle, validateOnly }) {
+      const checked = await checkBundle(bundle, rules.limits);
+      if (!validateOnly) return await publish(store, checked, rules.grants);
+      const name = versionName(checked.manifest.name, checked.manifest.version);
+      const stored = await refuseOtherBytes(store, name, checked);
+      const version = stored ?? { ...draft(checked), createTime: toTimestamp(store.now()) };
+      return { version, created: stored === undefined, instance: "" };
+    },
+
+    async getPlugin({ name }) {
+      return { plugin: await store.plugins.get(name) };
+    },
+
+    async listPlugins(request) {
+      const { items, nextPageToken } = pageOf(await store.plugins.list(), request);
+      return { plugins: items, nextPageToken };
+    },
+
+    async listPluginVersions({ parent, ...page }) {
+      await store.plugins.get(parent);
+      const versions = await versionsOf(store, idOf(parent, "plugins", "parent"));
+      const order = (a: string, b: string) =>
+        newestFirst(a.slice(a.lastIndexOf("/") + 1), b.slice(b.lastIndexOf("/") + 1));
+      versions.sort((a, b) => newestFirst(versionOf(a), versionOf(b)));
+      const { items, nextPageToken } = pageOf(versions, page, order);
+      return { versions: items, nextPageToken };
+    },
+
+    async getPluginVersion({ name }) {
+      return { version: await store.versions.get(name) };
+    },
+
+    async deletePlugin({ name, etag, cascade }) {
+      await removePlugin(store, name, { etag, cascade, signal: closing });
+      return {};
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/** JSON Schema (draft 2020-12) with every mistake in words, and a limit on the time that a stranger's schema may take. */
+import { createContext, runInContext } from "node:vm";
+import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import formats from "ajv-formats";
+import { Fault, type Mistake } from "../kit/fault.ts";
+import { nearest, shown } from "./names.ts";
+
+export type Json = Record<string, unknown>;
+
+/** A pattern can be written so that matching takes years: compiling and checking are cut off after this. */
+const CHECK_MS = 1_000;
+const MAX_SCHEMA_BYTES = 64 << 10;
+export const MAX_DEPTH = 32;
+
+/** Absent schema of a plugin: only an empty config is accepted. */
+const NOTHING: Json = { type: "object", additionalProperties: false };
+
+export interface Checked {
+  /** A copy with the schema's defaults filled in. */
+  readonly value: Json;
+  readonly mistakes: readonly Mistake[];
+}
+
+/** A checker for values. Errors: `invalid` with every mistake of the schema itself, under `field`. */
+export function compileSchema(schema: Json | undefined, field: string): (value: Json, valueField: string) => Checked {
+  const mistakes = schemaMistakes(schema ?? NOTHING, field);
+  if (mistakes.length) throw Fault.invalid(field, mistakes);
+  return (value, valueField) => {
+    if (depthOf(value) > MAX_DEPTH) {
+      const problem = `is nested deeper than ${MAX_DEPTH} levels`;
+      return { value, mistakes: [{ field: valueField, problem, fix: "make it flatter" }] };
+    }
+    const copy = structuredClone(value);
+    const late: Mistake[] = [{ field: valueField, problem: `took over ${CHECK_MS} ms to check`, fix: "send less" }];
+    const found = bounded(() => {
+      // Compiled here, inside the limit: what is slow to check is often slow to compile.
+      const validate = engine().compile(schema ?? NOTHING);
+      return validate(copy) ? [] : inWords(validate.errors ?? [], copy, valueField);
+    }, late);
+    return { value: copy, mistakes: found };
+  };
+}
+
+/** What is wrong with a schema. */
+export function schemaMistakes(schema: Json, field: string): Mistake[] {
+  if (depthOf(schema) > MAX_DEPTH) {
+    return [{ field, problem: `is nested deeper than ${MAX_DEPTH} levels`, fix: "make it flatter" }];
+  }
+  const bytes = JSON.stringify(schema).length;
+  if (bytes > MAX_SCHEMA_BYTES) return [{ field, problem: `has ${bytes} bytes`, fix: `at most ${MAX_SCHEMA_BYTES}` }];
+  const late: Mistake[] = [{ field, problem: `took over ${CHECK_MS} ms to compile`, fix: "make it simpler" }];
+  return bounded(() => {
+    const ajv = engine();
+    try {
+      if (!ajv.validateSchema(schema)) return inWords(ajv.errors ?? [], schema, field);
+      ajv.compile(schema);
+      const { type } = schema;
+      if (type === "object") return [];
+      return [{ field: `${field}.type`, problem: `${shown(type)} is not "object"`, fix: "a config is an object" }];
+    } catch (thrown) {
+      const problem = `is not a usable JSON Schema (draft 2020-12): ${(thrown as Error).message}`;
+      return [{ field, problem, fix: "correct it; unknown keywords and remote references are refused" }];
+    }
+  }, late);
+}
+
+function engine() {
+  const ajv = new Ajv2020({
+    allErrors: true,
+    useDefaults: true,
+    verbose: true,
+    strictTypes: false,
+    strictTuples: false,
+    strictRequired: false,
+    logger: false,
+  });
+  formats.default(ajv);
+  return ajv;
+}
+
+function bounded(work: () => Mistake[], late: Mistake[]): Mistake[] {
+  let result = late;
+  const context = createContext({
+    work: () => {
+      result = work();
+    },
+  });
+  try {
+    runInContext("work()", context, { timeout: CHECK_MS });
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw thrown;
+  }
+  return result;
+}
+
+/** Ajv's errors as mistakes: path, value, fix. `field` is what the checked value is called. */
+export function inWords(errors: readonly ErrorObject[], root: unknown, field: string): Mistake[] {
+  const mistakes = errors
+    // These only say that something below them failed, which is reported by itself.
+    .filter(({ keyword }) => !["if", "propertyNames"].includes(keyword))
+    .map((error) => inWord(error, pathOf(error.instancePath, root, field)));
+  const seen = new Set<string>();
+  return mistakes.filter(({ field: where, problem }) => {
+    const key = `${where}\n${problem}`;
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
+function inWord(error: ErrorObject, path: string): Mistake {
+  const { keyword, params, data, message = "is wrong" } = error;
+  const parent = (error.parentSchema ?? {}) as Json;
+  const properties = (parent.properties ?? {}) as Record<string, Json>;
+  const described = (schema: Json | undefined) =>
+    typeof schema?.description === "string" ? schema.description : undefined;
+  const withFix = (field: string, problem: string, fix?: string) =>
+    fix === undefined ? { field, problem } : { field, problem, fix };
+  const name = params.missingProperty ?? params.additionalProperty ?? params.unevaluatedProperty;
+  switch (keyword) {
+    case "required":
+      return withFix(join(path, name), "is not set", described(properties[name]) ?? `set ${name}`);
+    case "additionalProperties":
+    case "unevaluatedProperties": {
+      const known = Object.keys(properties);
+      const meant = nearest(name, known);
+      const list = known.length ? `known here: ${known.join(", ")}` : "nothing may be set here";
+      return withFix(join(path, name), "is not known", meant ? `did you mean ${shown(meant)}?` : list);
+    }
+    case "enum":
+      return withFix(
+        path,
+        `${shown(data)} is not accepted`,
+        `one of ${(params.allowedValues as unknown[]).map(shown).join(", ")}`,
+      );
+    case "pattern":
+      if (error.propertyName !== undefined) {
+        return withFix(join(path, error.propertyName), "is not a usable name", described(parent));
+      }
+      return withFix(path, `${shown(data)} is not accepted`, described(parent) ?? `match ${params.pattern}`);
+    case "type":
+      return withFix(path, `${shown(data)} is not of type ${[params.type].flat().join(" or ")}`, described(parent));
+    default:
+      return withFix(path, `${shown(data)} ${message}`, described(parent));
+  }
+}
+
+/** `/a/0/b~1c` as `field.a[0]["b/c"]`. */
+function pathOf(pointer: string, root: unknown, field: string): string {
+  let path = field;
+  let at: unknown = root;
+  for (const raw of pointer.split("/").slice(1)) {
+    const key = raw.replace(/~1/g, "/").replace(/~0/g, "~");
+    path = Array.isArray(at) ? `${path}[${key}]` : join(path, key);
+    at = (at as Json | undefined)?.[key];
+  }
+  return path;
+}
+
+function join(path: string, key: string): string {
+  const plain = /^[A-Za-z_$][\w$-]*$/.test(key);
+  if (!plain) return `${path}[${shown(key)}]`;
+  return path === "" ? key : `${path}.${key}`;
+}
+
+/** How deep a value is nested; stops counting a little past MAX_DEPTH. */
+export function depthOf(value: unknown, depth = 0): number {
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return depth;
+  let deepest = depth;
+  for (const inner of Object.values(value)) deepest = Math.max(deepest, depthOf(inner, depth + 1));
+  return deepest;
+}

@@ -1,0 +1,96 @@
+/** What follows from a change: the version an instance runs, whether its config fits, what holds for its pipes. */
+import { createHash } from "node:crypto";
+import semver from "semver";
+import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import type { Mistake } from "../kit/fault.ts";
+import { idOf } from "./names.ts";
+import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge } from "./parameters.ts";
+import { type Checked, compileSchema, type Json } from "./schema.ts";
+import { type Store, versionsOf } from "./store.ts";
+
+/** `plugins/a/versions/1.0.0` → `1.0.0`. */
+export const versionOf = ({ name }: PluginVersion) => name.slice(name.lastIndexOf("/") + 1);
+
+/** Newest first; pre-releases after all releases, so that nobody who follows the newest gets one by surprise. */
+export function newestFirst(a: string, b: string): number {
+  const early = Number(semver.prerelease(a) !== null) - Number(semver.prerelease(b) !== null);
+  return early || semver.rcompare(a, b) || (a < b ? 1 : -1);
+}
+
+export function latest(versions: readonly PluginVersion[]): PluginVersion | undefined {
+  return [...versions].sort((a, b) => newestFirst(versionOf(a), versionOf(b)))[0];
+}
+
+/** The version that an instance runs: its pin, else the newest. */
+export function running(instance: Instance, versions: readonly PluginVersion[]): PluginVersion | undefined {
+  if (instance.version === "") return latest(versions);
+  return versions.find((version) => versionOf(version) === instance.version);
+}
+
+/** The config with defaults, and every mistake in it. */
+export function checkConfig(version: PluginVersion, config: Json | undefined): Checked {
+  return compileSchema(version.manifest?.config, "config schema")(config ?? {}, "config");
+}
+
+export const asReason = (mistakes: readonly Mistake[]): string =>
+  mistakes.map(({ field, problem, fix }) => `${field}: ${problem}${fix ? `; ${fix}` : ""}`).join("\n");
+
+/** An instance under the versions that exist now. One that is paused stays so; enabling it checks it again. */
+export function settledInstance(instance: Instance, versions: readonly PluginVersion[]): Instance {
+  if (instance.state === InstanceState.DRAINING) return instance;
+  const paused = instance.state === InstanceState.PAUSED;
+  const version = running(instance, versions);
+  const inError = (stateReason: string, runningVersion: string): Instance =>
+    paused ? { ...instance, runningVersion } : { ...instance, runningVersion, state: InstanceState.ERROR, stateReason };
+  if (!version) {
+    const missing = instance.version ? `version ${instance.version} is not published` : "no version is published";
+    return inError(missing, "");
+  }
+  const { value, mistakes } = checkConfig(version, instance.config);
+  const runningVersion = versionOf(version);
+  if (mistakes.length) return inError(asReason(mistakes), runningVersion);
+  const state = paused ? {} : { state: InstanceState.ENABLED, stateReason: "" };
+  return { ...instance, config: value, runningVersion, ...state };
+}
+
+/** A pipe under its instance's version and config. `register` is asked again when any of its inputs changed. */
+export function settledPipe(pipe: Pipe, instance: Instance, version: PluginVersion | undefined): Pipe {
+  const { fetch, register } = version?.manifest?.interfaces ?? {};
+  const effective = merge(pipe.parameters, pipe.registered, fetch, FALLBACK);
+  const dataset = effective.target || datasetOf(idOf(pipe.name, "pipes"));
+  const next: Pipe = { ...pipe, effective: { ...effective, target: dataset }, dataset };
+  if (pipe.state === PipeState.PAUSED) return next;
+  const failed = (stateReason: string) => ({ ...next, state: PipeState.ERROR, stateReason });
+  if (!fetch) return failed(`version ${instance.runningVersion || "(none)"} of ${instance.plugin} has no fetch`);
+  if (register && pipe.registeredFor !== fingerprint(pipe, instance)) {
+    return { ...next, state: PipeState.PENDING, stateReason: "waits for register" };
+  }
+  const mistakes = [...fitMistakes(effective, "effective"), ...datasetMistakes(dataset, "effective.target")];
+  if (mistakes.length) return failed(asReason(mistakes));
+  // What `register` said stands, a failure included, until its inputs change.
+  if (register && pipe.state === PipeState.ERROR) return next;
+  return { ...next, state: PipeState.ENABLED, stateReason: "" };
+}
+
+/** Names the inputs of `register`. */
+export function fingerprint({ parameters }: Pipe, { runningVersion, config }: Instance): string {
+  const inputs = JSON.stringify([runningVersion, config ?? {}, merge(parameters)]);
+  return createHash("sha256").update(inputs).digest("hex").slice(0, 32);
+}
+
+/** Settles the instances of a plugin (or one of them) and all their pipes. Safe to repeat; writes only what differs. */
+export async function settle(store: Store, plugin: string, only?: string): Promise<void> {
+  const versions = await versionsOf(store, idOf(plugin, "plugins", "plugin"));
+  const instances = (await store.instances.list()).filter((i) => i.plugin === plugin && (!only || i.name === only));
+  const pipes = instances.length ? await store.pipes.list() : [];
+  for (const { name } of instances) {
+    const now = store.now();
+    const instance = await store.instances.change(name, "", now, (current) => settledInstance(current, versions));
+    const version = running(instance, versions);
+    for (const pipe of pipes.filter((p) => p.instance === name)) {
+      await store.pipes.change(pipe.name, "", now, (current) => settledPipe(current, instance, version));
+    }
+  }
+}
