@@ -1,0 +1,48 @@
+/** What goes into the queue. Pure; the same work at the same due moment is the same message, whoever sends it. */
+import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { type Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import { Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
+import { bare, runIds } from "../../proto/names.ts";
+import { compactTime } from "../kit/time.ts";
+import { usOfMs } from "./moments.ts";
+import type { PlannedWindow } from "./windows.ts";
+
+/** Who asks: a leader by its epoch, or somebody by hand (epoch 0). */
+export interface Asked {
+  readonly dueUs: bigint;
+  readonly epoch: bigint;
+  readonly manual: boolean;
+}
+
+export function fetchJob(pipe: Pipe, window: PlannedWindow, asked: Asked): Job {
+  const { beginUs, endUs, untilUs } = window;
+  const runId = runIds.fetch(bare(pipe.name), compactTime(beginUs));
+  return Job.fromPartial({ ...asked, ...ofPipe(pipe), runId, kind: JobKind.FETCH, beginUs, endUs, untilUs });
+}
+
+export function registerJob(pipe: Pipe, asked: Asked): Job {
+  const runId = runIds.register(bare(pipe.name), pipe.etag);
+  return Job.fromPartial({ ...asked, ...ofPipe(pipe), runId, kind: JobKind.REGISTER });
+}
+
+/** `resource` is the full name, "" for a discover. `expireMs` 0: never. */
+export function pollerJob(poller: Poller, resource: string, asked: Asked, expireMs: number): Job {
+  const discover = poller.kind === PollerKind.DISCOVER;
+  const due = compactTime(asked.dueUs);
+  const name = bare(poller.name);
+  return Job.fromPartial({
+    ...asked,
+    kind: discover ? JobKind.DISCOVER : JobKind.POLL,
+    runId: discover ? runIds.discover(name, due) : runIds.poll(name, bare(resource), due),
+    instance: poller.instance,
+    poller: poller.name,
+    resource,
+    expireUs: usOfMs(expireMs),
+  });
+}
+
+export function messageId({ runId, dueUs }: Pick<Job, "runId" | "dueUs">): string {
+  return `${runId}@${compactTime(dueUs)}`;
+}
+
+const ofPipe = (pipe: Pipe) => ({ pipe: pipe.name, instance: pipe.instance });

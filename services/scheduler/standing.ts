@@ -1,0 +1,107 @@
+/** What may run and with which settings, by the catalogue. Pure. */
+import { all, type Entity, find } from "../../proto/catalog.ts";
+import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import type { Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
+import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault } from "../kit/fault.ts";
+import { parseDuration, parseTime } from "../kit/time.ts";
+import { compileFilter, discoveredBy, type ResourceFilter } from "./filter.ts";
+import { usOfMs } from "./moments.ts";
+import { MANUAL, parseSchedule, type Schedule } from "./schedule.ts";
+import type { Grid } from "./windows.ts";
+
+export interface Catalog {
+  get(name: string): Entity | undefined;
+  values(): Iterable<Entity>;
+}
+
+const DEFAULT_CHUNK = "1d";
+const DEFAULT_POLL_EVERY = "60s";
+const DEFAULT_DISCOVER_EVERY = "5m";
+
+/** Why nothing of an instance is started; undefined when it runs. */
+export function whyInstanceRests(catalog: Catalog, name: string): string | undefined {
+  const instance = find(catalog, "instance", name);
+  if (!instance) return `there is no ${name}`;
+  if (instance.state === InstanceState.ENABLED) return undefined;
+  const reason = instance.stateReason ? `: ${instance.stateReason}` : "";
+  if (instance.state === InstanceState.PAUSED) return `${name} is paused${reason}`;
+  if (instance.state === InstanceState.DRAINING) return `${name} is being deleted`;
+  return `${name} is in state error${reason}`;
+}
+
+export function whyPipeRests(catalog: Catalog, pipe: Pipe): string | undefined {
+  const reason = pipe.stateReason ? `: ${pipe.stateReason}` : "";
+  if (pipe.state === PipeState.PAUSED) return `${pipe.name} is paused${reason}`;
+  if (pipe.state === PipeState.PENDING) return `${pipe.name} waits for \`register\` of its plugin${reason}`;
+  if (pipe.state !== PipeState.ENABLED) return `${pipe.name} is in state error${reason}`;
+  return whyInstanceRests(catalog, pipe.instance);
+}
+
+export function whyPollerRests(catalog: Catalog, poller: Poller): string | undefined {
+  const reason = poller.stateReason ? `: ${poller.stateReason}` : "";
+  if (poller.state !== PollerState.ENABLED) return `${poller.name} is paused${reason}`;
+  return whyInstanceRests(catalog, poller.instance);
+}
+
+/** Errors: `invalid` for a schedule that does not parse. */
+export function scheduleOfPipe(pipe: Pipe): Schedule {
+  const raw = pipe.effective?.schedule || pipe.parameters?.schedule;
+  return raw ? parseSchedule(raw, `${pipe.name}.schedule`) : MANUAL;
+}
+
+export interface PipeGrid extends Grid {
+  readonly backtrackUs: bigint;
+}
+
+/** Errors: `precondition` without a begin, or `invalid` for times and durations that do not parse. */
+export function gridOfPipe(pipe: Pipe): PipeGrid {
+  const { begin = "", end = "", chunk = "", backtrack = "" } = pipe.effective ?? pipe.parameters ?? {};
+  const path = `${pipe.name}.parameters`;
+  if (!begin)
+    throw new Fault("precondition", `${pipe.name} has no begin: set ${path}.begin to the first moment to fetch`);
+  const chunkMs = parseDuration(chunk || DEFAULT_CHUNK, `${path}.chunk`);
+  if (chunkMs === 0) throw new Fault("precondition", `${pipe.name} has a chunk of 0: set ${path}.chunk to at least 1m`);
+  return {
+    beginUs: parseTime(begin, `${path}.begin`),
+    endUs: end ? parseTime(end, `${path}.end`) : undefined,
+    chunkUs: usOfMs(chunkMs),
+    backtrackUs: usOfMs(parseDuration(backtrack || "0s", `${path}.backtrack`)),
+  };
+}
+
+export interface PollerPlan {
+  readonly schedule: Schedule;
+  /** The schedule as it is written: the same text, the same due moments. */
+  readonly scheduleText: string;
+  /** Of a discover: picks nothing. */
+  readonly filter: ResourceFilter;
+}
+
+/** What is not set on a poller comes from the manifest of the version that runs. Errors: `invalid`. */
+export function planOfPoller(catalog: Catalog, poller: Poller): PollerPlan {
+  const interfaces = manifestOf(catalog, poller.instance)?.interfaces;
+  const field = `${poller.name}.schedule`;
+  if (poller.kind === PollerKind.DISCOVER) {
+    const scheduleText = poller.schedule || `every ${interfaces?.discover?.every || DEFAULT_DISCOVER_EVERY}`;
+    return { scheduleText, schedule: parseSchedule(scheduleText, field), filter: () => false };
+  }
+  const scheduleText = poller.schedule || `every ${interfaces?.poll?.every || DEFAULT_POLL_EVERY}`;
+  const expression = poller.filter || interfaces?.poll?.filter;
+  const filter = expression ? compileFilter(expression, `${poller.name}.filter`) : discoveredBy(poller.instance);
+  return { scheduleText, schedule: parseSchedule(scheduleText, field), filter };
+}
+
+export function picked(catalog: Catalog, { filter }: PollerPlan): Resource[] {
+  return [...all(catalog, "resource")].filter(filter);
+}
+
+function manifestOf(catalog: Catalog, instanceName: string): Manifest | undefined {
+  const instance = find(catalog, "instance", instanceName);
+  if (!instance) return undefined;
+  const version = `plugins/${bare(instance.plugin)}/versions/${instance.runningVersion}`;
+  return find(catalog, "version", version)?.manifest;
+}

@@ -1,0 +1,169 @@
+/** Follows the catalogue and knows when each pipe, poller and polled resource is due. Pure: the clock comes in. */
+import { all, find } from "../../proto/catalog.ts";
+import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
+import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { type Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
+import { Fault } from "../kit/fault.ts";
+import { DueHeap, dueAfter, dueUpTo, type Timed } from "./due.ts";
+import { msOfUs, ofTimestamp } from "./moments.ts";
+import { phaseOf, type Schedule } from "./schedule.ts";
+import {
+  type Catalog,
+  type PollerPlan,
+  picked,
+  planOfPoller,
+  scheduleOfPipe,
+  whyInstanceRests,
+  whyPipeRests,
+  whyPollerRests,
+} from "./standing.ts";
+
+export interface Entry extends Timed {
+  readonly kind: "sync" | "register" | "poll" | "discover";
+  /** `pipes/…` or `pollers/…`. */
+  readonly owner: string;
+  /** `resources/…` of a poll. */
+  readonly resource: string;
+  /** Changes when it must be scheduled anew. */
+  readonly identity: string;
+}
+
+/**
+ * How far back a new leader looks for moments that nobody served while there was none. Longer than a takeover takes,
+ * shorter than the queue remembers message ids, so that what was sent before is not sent again.
+ */
+const LOOK_BACK_MS = 20_000;
+/** The first polls of resources that appear together are spread over this. */
+const FIRST_POLL_SPREAD_MS = 5_000;
+const REGISTER_AGAIN: Schedule = { kind: "every", periodMs: 60_000 };
+const LONG_AGO_MS = 0;
+
+export class Timetable {
+  readonly heap = new DueHeap<Entry>();
+  readonly #catalog: Catalog;
+  readonly #onProblem: (owner: string, fault: Fault) => void;
+  /** Keys of the entries of each pipe and poller. */
+  readonly #keys = new Map<string, Set<string>>();
+  /** Pollers of kind POLL that run. */
+  readonly #polls = new Map<string, { readonly poller: Poller; readonly plan: PollerPlan }>();
+
+  /** `onProblem` hears of pipes and pollers whose settings do not parse: these are not scheduled. */
+  constructor(catalog: Catalog, nowMs: number, onProblem: (owner: string, fault: Fault) => void) {
+    this.#catalog = catalog;
+    this.#onProblem = onProblem;
+    this.change(undefined, nowMs);
+  }
+
+  /** An entity was written or removed; undefined: look at everything anew. */
+  change(name: string | undefined, nowMs: number): void {
+    const kind = name?.slice(0, name.indexOf("/"));
+    if (name === undefined) {
+      const owners = new Set(this.#keys.keys());
+      for (const owner of this.#owners(() => true)) owners.add(owner);
+      for (const owner of owners) this.#update(owner, nowMs);
+    } else if (kind === "pipes" || kind === "pollers") this.#update(name, nowMs);
+    else if (kind === "resources") this.#updateResource(name, nowMs);
+    else if (kind === "instances") {
+      for (const owner of this.#owners(({ instance }) => instance === name)) this.#update(owner, nowMs);
+    } else if (kind === "plugins" && name.includes("/versions/")) {
+      // A version may come after the instance that runs it, with the defaults that its pollers lack.
+      for (const poller of [...all(this.#catalog, "poller")]) {
+        if (!poller.schedule || !poller.filter) this.#update(poller.name, nowMs);
+      }
+    }
+  }
+
+  #owners(picks: (owner: Pipe | Poller) => boolean): string[] {
+    const owners = [...all(this.#catalog, "pipe"), ...all(this.#catalog, "poller")];
+    return owners.filter(picks).map(({ name }) => name);
+  }
+
+  #update(owner: string, nowMs: number): void {
+    const former = this.#keys.get(owner);
+    const keys = new Set<string>();
+    for (const entry of this.#entriesOf(owner)) {
+      keys.add(entry.key);
+      this.#set(entry, nowMs);
+    }
+    for (const key of former ?? []) if (!keys.has(key)) this.heap.delete(key);
+    if (keys.size > 0 || this.#polls.has(owner)) this.#keys.set(owner, keys);
+    else this.#keys.delete(owner);
+  }
+
+  #entriesOf(owner: string): Entry[] {
+    this.#polls.delete(owner);
+    try {
+      const pipe = find(this.#catalog, "pipe", owner);
+      if (pipe) return entriesOfPipe(this.#catalog, pipe);
+      const poller = find(this.#catalog, "poller", owner);
+      if (!poller || whyPollerRests(this.#catalog, poller)) return [];
+      const plan = planOfPoller(this.#catalog, poller);
+      if (poller.kind === PollerKind.DISCOVER) return discoverEntry(poller, plan);
+      this.#polls.set(owner, { poller, plan });
+      return picked(this.#catalog, plan).flatMap((resource) => pollEntry(poller, plan, resource));
+    } catch (thrown) {
+      this.#onProblem(owner, Fault.from(thrown));
+      return [];
+    }
+  }
+
+  #updateResource(name: string, nowMs: number): void {
+    const resource = find(this.#catalog, "resource", name);
+    for (const [owner, { poller, plan }] of this.#polls) {
+      const keys = this.#keys.get(owner);
+      const [entry] = resource && plan.filter(resource) ? pollEntry(poller, plan, resource) : [];
+      if (entry) {
+        keys?.add(entry.key);
+        this.#set(entry, nowMs);
+      } else if (keys?.delete(pollKey(owner, name))) this.heap.delete(pollKey(owner, name));
+    }
+  }
+
+  #set(entry: Entry, nowMs: number): void {
+    if (this.heap.get(entry.key)?.identity === entry.identity) return;
+    // The windows of a pipe know what was fetched, so looking at its newest moment again costs nothing.
+    const catchesUp = entry.kind === "sync" || entry.kind === "register";
+    const caughtUpMs = catchesUp ? dueUpTo(entry, nowMs) : undefined;
+    this.heap.set(entry, caughtUpMs ?? dueAfter(entry, nowMs - LOOK_BACK_MS));
+  }
+}
+
+function entriesOfPipe(catalog: Catalog, pipe: Pipe): Entry[] {
+  const { name: owner } = pipe;
+  if (pipe.state === PipeState.PENDING && !whyInstanceRests(catalog, pipe.instance)) {
+    const firstMs = at(pipe.updateTime);
+    const key = `${owner}/register`;
+    return [{ kind: "register", key, owner, resource: "", schedule: REGISTER_AGAIN, firstMs, identity: pipe.etag }];
+  }
+  if (whyPipeRests(catalog, pipe)) return [];
+  const schedule = scheduleOfPipe(pipe);
+  if (schedule.kind === "manual") return [];
+  const firstMs = schedule.kind === "every" ? at(pipe.createTime) : LONG_AGO_MS;
+  // Not the etag: it changes with a tag, too, and a changed identity means one more look at the windows.
+  const { schedule: text, begin, end, chunk } = pipe.effective ?? {};
+  const identity = JSON.stringify([text, begin, end, chunk]);
+  return [{ kind: "sync", key: owner, owner, resource: "", schedule, firstMs, identity }];
+}
+
+function discoverEntry({ name, createTime }: Poller, { schedule, scheduleText }: PollerPlan): Entry[] {
+  if (schedule.kind === "manual") return [];
+  const firstMs = schedule.kind === "every" ? at(createTime) : LONG_AGO_MS;
+  return [{ kind: "discover", key: name, owner: name, resource: "", schedule, firstMs, identity: scheduleText }];
+}
+
+function pollEntry({ name, createTime }: Poller, { schedule, scheduleText }: PollerPlan, resource: Resource): Entry[] {
+  if (schedule.kind === "manual") return [];
+  const key = pollKey(name, resource.name);
+  let firstMs = LONG_AGO_MS;
+  if (schedule.kind === "every") {
+    const bornMs = Math.max(at(createTime), at(resource.createTime));
+    firstMs = bornMs + phaseOf(key, Math.min(schedule.periodMs, FIRST_POLL_SPREAD_MS));
+  }
+  const identity = `${scheduleText} ${firstMs}`;
+  return [{ kind: "poll", key, owner: name, resource: resource.name, schedule, firstMs, identity }];
+}
+
+const pollKey = (poller: string, resource: string) => `${poller}/${resource}`;
+
+const at = (time: Timestamp | undefined) => msOfUs(ofTimestamp(time));

@@ -1,0 +1,52 @@
+/** Pages of windows: stored ones and gaps by begin, none twice, none lost between pages. */
+import { expect, test } from "vitest";
+import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { ofTimestamp, toTimestamp } from "../../services/scheduler/moments.ts";
+import { pageWindows } from "../../services/scheduler/window-pages.ts";
+
+const grid = { beginUs: 100n, endUs: undefined, chunkUs: 10n };
+const window = (beginUs: bigint, state: WindowState = WindowState.DONE) =>
+  Window.fromPartial({ begin: toTimestamp(beginUs), end: toTimestamp(beginUs + 10n), state });
+const base = { grid, nowUs: 155n, stored: [], state: WindowState.UNSPECIFIED, fromUs: undefined, pageSize: 100 };
+
+function allPages(over: Partial<Parameters<typeof pageWindows>[0]>) {
+  const seen: string[] = [];
+  let fromUs: bigint | undefined;
+  do {
+    const page = pageWindows({ ...base, ...over, fromUs });
+    seen.push(...page.windows.map((w) => `${ofTimestamp(w.begin)}${w.state === WindowState.MISSING ? "?" : ""}`));
+    fromUs = page.nextUs;
+  } while (fromUs !== undefined);
+  return seen;
+}
+
+test.each([1, 2, 3, 100])("pages of %i hold every window once, gaps included", (pageSize) => {
+  const stored = [window(130n), window(110n)];
+  expect(allPages({ stored, pageSize })).toEqual(["100?", "110", "120?", "130", "140?", "150?"]);
+});
+
+test("a state picks; windows off the grid and before its begin are shown, too", () => {
+  const stored = [window(115n), window(120n, WindowState.FAILED), window(40n)];
+  expect(allPages({ stored, pageSize: 2 })).toEqual(["40", "100?", "110?", "115", "120", "130?", "140?", "150?"]);
+  expect(allPages({ stored, state: WindowState.FAILED, pageSize: 2 })).toEqual(["120"]);
+  expect(allPages({ stored, state: WindowState.MISSING, pageSize: 2 })).toEqual([
+    "100?",
+    "110?",
+    "130?",
+    "140?",
+    "150?",
+  ]);
+});
+
+test("the pipe's end bounds the gaps, and without a begin nothing is missing", () => {
+  expect(allPages({ grid: { ...grid, endUs: 115n } })).toEqual(["100?", "110?"]);
+  expect(allPages({ grid: undefined, stored: [window(70n)] })).toEqual(["70"]);
+  expect(allPages({ grid: { ...grid, beginUs: 500n } })).toEqual([]);
+});
+
+test("a rare state in a long list comes in short pages", () => {
+  const long = { grid: { ...grid, chunkUs: 1n }, nowUs: 250_100n, stored: [window(200_100n, WindowState.FAILED)] };
+  const first = pageWindows({ ...base, ...long, state: WindowState.FAILED });
+  expect(first).toEqual({ windows: [], nextUs: 100_100n });
+  expect(allPages({ ...long, state: WindowState.FAILED })).toEqual(["200100"]);
+});
