@@ -10,7 +10,7 @@ export interface UrlPattern {
 const PATTERN =
   /^(https?):\/\/(\[[0-9a-fA-F:.]+\]|\*(?:\.[^/:*?#@\s]+)?|[^/:*?#@\s[\]]+)(?::(\*|\d{1,5}))?(\/[^?#\s]*)?$/;
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: "80", https: "443" };
-const DEFAULT_METHODS = ["GET", "HEAD"] as const;
+const DEFAULT_METHODS: readonly string[] = ["GET", "HEAD"];
 /** A slash that only some servers see: `/v1/..%2fadmin` would leave `/v1/*`. */
 const HIDDEN_SLASH = /%2f|%5c/i;
 

@@ -1,0 +1,250 @@
+/** One job from its message to its end, in the one order that keeps rows exact whatever is killed in between. */
+import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
+import { LOCK_TTL_MS } from "../../proto/names.ts";
+import type { Events, Kv, Message } from "../bus/ports.ts";
+import { Fault } from "../kit/fault.ts";
+import type { Logger } from "../kit/log.ts";
+import { type Catalog, findWork, type Work } from "./catalog.ts";
+import { checkpointsOf } from "./checkpoints.ts";
+import { progressCapability, runLog } from "./host/log.ts";
+import { discoverRun } from "./kinds/discover.ts";
+import { fetchRun } from "./kinds/fetch.ts";
+import type { Attempt, Failed, JobRun, Success, Tools } from "./kinds/kind.ts";
+import { pollRun } from "./kinds/poll.ts";
+import { registerRun } from "./kinds/register.ts";
+import { type Lease, takeLease } from "./lease.ts";
+import { retryDelayMs } from "./retry-policy.ts";
+import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
+import type { OnStep } from "./steps.ts";
+import { Tally } from "./tally.ts";
+
+/** Lookups of something that the catalogue does not know, before the job is given up. */
+const MAX_LOOKUPS = 6;
+const LOOKUP_DELAY_MS = 500;
+/** The bus or the store failed us: not the job's fault, and soon over. */
+const TROUBLE_DELAY_MS = 1_000;
+const MIN_LOCKED_DELAY_MS = 100;
+/** How long a row of history may take to become durable. ClickHouse may be away for a while. */
+const COMMIT_MS = 300_000;
+
+export interface JobPorts {
+  readonly catalog: Catalog;
+  readonly tools: Tools;
+  readonly locks: Kv;
+  readonly checkpoints: Kv;
+  readonly events: Events;
+  readonly executor: string;
+  readonly log: Logger;
+  readonly onStep?: OnStep | undefined;
+}
+
+/** Never throws. `stop` aborts when the executor has no more time: the job is handed back. */
+export async function runJob(message: Message, ports: JobPorts, stop: AbortSignal): Promise<void> {
+  let job: Job;
+  try {
+    job = Job.decode(message.body);
+  } catch (thrown) {
+    return message.deadLetter(`not a job: ${Fault.from(thrown).message}`);
+  }
+  try {
+    await new JobAttempt(message, job, ports, stop).run();
+  } catch (thrown) {
+    const fault = Fault.from(thrown);
+    ports.log.warn({ err: fault, run: job.runId }, "a job failed outside its guest; it will be tried again");
+    await message.nak(TROUBLE_DELAY_MS).catch(() => {});
+  }
+}
+
+class JobAttempt {
+  readonly #message: Message;
+  readonly #job: Job;
+  readonly #ports: JobPorts;
+  readonly #stop: AbortSignal;
+  readonly #tally = new Tally();
+  readonly #startedUs = nowUs();
+
+  constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal) {
+    this.#message = message;
+    this.#job = job;
+    this.#ports = ports;
+    this.#stop = stop;
+  }
+
+  async run(): Promise<void> {
+    const { locks, executor, onStep } = this.#ports;
+    await onStep?.("decoded", this.#job.runId, 0n);
+    const answer = findWork(this.#ports.catalog, this.#job);
+    if ("unknown" in answer) return this.#lookAgain(answer.unknown);
+    const { found: work, paused } = answer;
+    const run = jobRun(this.#job, work, this.#ports.tools);
+    const { expireUs } = this.#job;
+    if (paused !== undefined) return this.#drop(run, work, "cancelled", paused);
+    if (expireUs !== 0n && nowUs() > expireUs) return this.#drop(run, work, "dropped_late", "its time had passed");
+
+    const onRenew = () => this.#message.progress();
+    const taken = await takeLease(locks, run.lock, { ttlMs: LOCK_TTL_MS, holder: executor, onRenew });
+    if (taken.held) {
+      // Delivered again: the holder may be the executor that died with it.
+      const wait = run.whenLocked === "wait" || this.#message.deliveries > 1;
+      if (wait) return this.#message.nak(Math.max(MIN_LOCKED_DELAY_MS, Math.ceil(taken.remainingMs)));
+      return this.#drop(run, work, "skipped_locked", "another executor is at work on it");
+    }
+    const { lease } = taken;
+    try {
+      await this.#step("locked", lease.fence);
+      await this.#runLeased(run, work, lease);
+    } finally {
+      await lease.release();
+    }
+    await this.#step("released", lease.fence);
+  }
+
+  async #runLeased(run: JobRun, work: Work, lease: Lease): Promise<void> {
+    const { runId } = this.#job;
+    const { tools, events } = this.#ports;
+    const { fence } = lease;
+    const signal = AbortSignal.any([lease.lost, this.#stop]);
+    const { instance } = work.subject;
+    const log = runLog({ runId, fence, instance }, (lines) => tools.results.log(lines), nowUs);
+    const progress = progressCapability((report) => {
+      const body = { run_id: runId, kind: run.kind, target: run.target, ...report };
+      events.publish(`progress.${run.kind}`, Buffer.from(JSON.stringify(body))).catch(() => {});
+    });
+    const checkpoints = checkpointsOf(this.#ports.checkpoints, runId, this.#message.id);
+    const attempt: Attempt = {
+      job: this.#job,
+      subject: work.subject,
+      fence,
+      grantedMs: lease.grantedMs,
+      number: this.#message.deliveries,
+      signal,
+      tally: this.#tally,
+      checkpoint: await checkpoints.read(),
+      checkpoints,
+      capabilities: { log: log.log, progress },
+      step: (step) => this.#step(step, fence),
+    };
+    const skip = await run.begin(attempt);
+    if (skip) {
+      const { outcome, message } = skip;
+      if (outcome) await this.#record(run, work, { fence, outcome, committed: false, message });
+      return this.#message.ack();
+    }
+    await this.#step("begun", fence);
+
+    const ended = await run.execute(attempt).catch((thrown): Failed => troubleOf(Fault.from(thrown)));
+    log.end();
+    if (signal.aborted) return this.#handBack(run, work, attempt, ended);
+    if (!isSuccess(ended)) return this.#fail(run, work, attempt, ended);
+    await this.#step("executed", fence);
+    const { outcome, parts, chunks, rows, message } = ended;
+    const committed = outcome !== "not_modified";
+    try {
+      await this.#record(run, work, { fence, outcome, committed, parts, chunks, rows, message }, signal);
+    } catch (thrown) {
+      if (signal.aborted) return this.#handBack(run, work, attempt, ended);
+      throw thrown;
+    }
+    await this.#step("committed", fence);
+    await ended.finish();
+    await this.#step("finished", fence);
+    await checkpoints.delete();
+    await this.#step("checkpoint_deleted", fence);
+    await this.#message.ack();
+    await this.#step("acked", fence);
+  }
+
+  async #fail(run: JobRun, work: Work, attempt: Attempt, failed: Failed): Promise<void> {
+    if (failed.handBack) return this.#handBack(run, work, attempt, failed);
+    const { fence, checkpoints } = attempt;
+    const { outcome, error, chunks = 0, rows = 0 } = failed;
+    const { message } = error;
+    await this.#record(run, work, { fence, outcome, committed: false, chunks, rows, message });
+    // Read again: the attempt may have checkpointed since.
+    const checkpoint = await checkpoints.read();
+    const failures = checkpoint.failures + 1;
+    const delayMs = retryDelayMs(failed, failures, run.attempts, Math.random());
+    if (delayMs !== undefined) {
+      await checkpoints.write({ ...checkpoint, fence, failures });
+      return this.#message.nak(delayMs);
+    }
+    const why = `${outcome}: ${message}`;
+    const kept = await run.giveUp(attempt, why);
+    await checkpoints.delete();
+    await (kept === "dead_letter" ? this.#message.deadLetter(why) : this.#message.ack());
+  }
+
+  /** Lost lease, no more time, or an innocent victim: somebody does it again, and it is nobody's failure. */
+  async #handBack(run: JobRun, work: Work, { fence, signal }: Attempt, ended: Success | Failed): Promise<void> {
+    const why = signal.aborted ? Fault.from(signal.reason).message : isSuccess(ended) ? "" : ended.error.message;
+    const { chunks = 0, rows = 0 } = ended;
+    const end: RunEnd = { fence, outcome: "cancelled", committed: false, chunks, rows, message: `handed back: ${why}` };
+    await this.#message.nak(this.#stop.aborted ? 0 : TROUBLE_DELAY_MS);
+    // Behind the nak: the history may be what we wait for.
+    await this.#record(run, work, end, this.#stop.aborted ? AbortSignal.timeout(TROUBLE_DELAY_MS) : undefined).catch(
+      () => {},
+    );
+  }
+
+  /** The catalogue may lag behind the scheduler's. */
+  async #lookAgain(why: string): Promise<void> {
+    const { catalog, log } = this.#ports;
+    const { deliveries } = this.#message;
+    if (deliveries < MAX_LOOKUPS || !catalog.synced) return this.#message.nak(LOOKUP_DELAY_MS * deliveries);
+    log.warn({ run: this.#job.runId, why }, "a job is given up: what it is about is not there");
+    await this.#message.deadLetter(why);
+  }
+
+  async #drop(
+    run: JobRun,
+    work: Work,
+    outcome: "dropped_late" | "skipped_locked" | "cancelled",
+    message: string,
+  ): Promise<void> {
+    await this.#record(run, work, { fence: 0n, outcome, committed: false, message });
+    if (outcome !== "skipped_locked") await run.drop(message);
+    await this.#message.ack();
+  }
+
+  async #record(run: JobRun, work: Work, end: RunEnd, signal?: AbortSignal): Promise<void> {
+    const { kind, dataset, target, resource } = run;
+    const { runId, dueUs, beginUs, endUs } = this.#job;
+    const head: RunHead = {
+      ...{ kind, runId, dataset, target, resource, dueUs },
+      subject: work.subject,
+      startedUs: this.#startedUs,
+      ...(kind === "fetch" && { window: { beginUs, endUs } }),
+      attempt: this.#message.deliveries,
+      executor: this.#ports.executor,
+    };
+    const record = runRecord(head, end, this.#tally);
+    const late = AbortSignal.timeout(COMMIT_MS);
+    await this.#ports.tools.results.commit(record, signal ? AbortSignal.any([signal, late]) : late);
+    announceRun(this.#ports.events, record);
+  }
+
+  async #step(step: Parameters<OnStep>[0], fence: bigint): Promise<void> {
+    await this.#ports.onStep?.(step, this.#job.runId, fence);
+  }
+}
+
+function jobRun(job: Job, work: Work, tools: Tools): JobRun {
+  switch (work.kind) {
+    case "fetch":
+      return fetchRun(job, work.subject, work.pipe, tools);
+    case "register":
+      return registerRun(job, work.subject, work.pipe, tools);
+    case "poll":
+      return pollRun(job, work.subject, work.poller, work.resource, tools);
+    case "discover":
+      return discoverRun(job, work.subject, work.poller, tools);
+  }
+}
+
+const isSuccess = (ended: Success | Failed): ended is Success => "finish" in ended;
+
+/** A fault around the guest: of a store or the registry (worth another attempt), or of what it was given. */
+function troubleOf(fault: Fault): Failed {
+  const retryable = fault.code !== "conflict" && (fault.retryable || fault.code === "internal");
+  return { outcome: "host_error", error: { code: fault.code, message: fault.message, retryable } };
+}

@@ -1,0 +1,106 @@
+/** What exists, as the registry's stream tells it, and what a job or a call means by it. */
+import { catalogChange, type Entity, find } from "../../proto/catalog.ts";
+import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
+import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { type Poller, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
+import { type Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
+import { bare } from "../../proto/names.ts";
+import { type Channel, listen } from "../kit/grpc.ts";
+import type { Logger } from "../kit/log.ts";
+import { type Mirror, type MirrorChange, mirror } from "../kit/mirror.ts";
+import { type EffectiveGrants, effectiveGrants } from "./grants.ts";
+
+export type Catalog = Pick<Mirror<Entity>, "get" | "values" | "synced">;
+
+export function followCatalog(registry: Channel, log: Logger): Mirror<Entity> {
+  return mirror<Entity>(
+    "catalogue",
+    async function* (signal): AsyncGenerator<MirrorChange<Entity>> {
+      for await (const response of listen(registry, CatalogService.watchCatalog, {}, { signal })) {
+        const change = catalogChange(response);
+        if (change) yield change;
+      }
+    },
+    log,
+  );
+}
+
+/** An instance that runs, with the version that it runs and what it may reach. */
+export interface Subject {
+  /** Bare names. */
+  readonly instance: string;
+  readonly plugin: string;
+  readonly version: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly release: PluginVersion;
+  readonly grants: EffectiveGrants;
+}
+
+export type Work =
+  | { readonly kind: "fetch" | "register"; readonly subject: Subject; readonly pipe: Pipe }
+  | { readonly kind: "poll"; readonly subject: Subject; readonly poller: Poller; readonly resource: Resource }
+  | { readonly kind: "discover"; readonly subject: Subject; readonly poller: Poller };
+
+export type Found<T> =
+  /** `paused` says why it is not to be run now. */
+  | { readonly found: T; readonly paused?: string | undefined }
+  /** Not there, or not ready: perhaps only not yet, as the stream may lag. */
+  | { readonly unknown: string };
+
+const subjects = new WeakMap<Instance, Subject>();
+
+/** `name` is `instances/{instance}`. */
+export function findSubject(catalog: Catalog, name: string): Found<Subject> {
+  const instance = find(catalog, "instance", name);
+  if (!instance) return { unknown: `there is no ${name}` };
+  const release = find(catalog, "version", `${instance.plugin}/versions/${instance.runningVersion}`);
+  if (!release) return { unknown: `${name}: there is no ${instance.plugin}/versions/${instance.runningVersion}` };
+  let subject = subjects.get(instance);
+  if (subject?.release !== release) {
+    subject = {
+      instance: bare(instance.name),
+      plugin: bare(instance.plugin),
+      version: instance.runningVersion,
+      config: (instance.config as Readonly<Record<string, unknown>> | undefined) ?? {},
+      release,
+      grants: effectiveGrants(release.manifest?.permissions, instance.grants),
+    };
+    subjects.set(instance, subject);
+  }
+  return { found: subject, paused: whyNot(name, instance.state === InstanceState.ENABLED, instance.stateReason) };
+}
+
+export function findWork(catalog: Catalog, job: Job): Found<Work> {
+  const answer = findSubject(catalog, job.instance);
+  if (!("found" in answer)) return answer;
+  const { found: subject, paused } = answer;
+  switch (job.kind) {
+    case JobKind.FETCH:
+    case JobKind.REGISTER: {
+      const pipe = find(catalog, "pipe", job.pipe);
+      if (!pipe) return { unknown: `there is no ${job.pipe}` };
+      if (job.kind === JobKind.REGISTER) return { found: { kind: "register", subject, pipe }, paused };
+      if (pipe.state === PipeState.PENDING) return { unknown: `${job.pipe} waits for its plugin's register` };
+      const stopped = paused ?? whyNot(job.pipe, pipe.state === PipeState.ENABLED, pipe.stateReason);
+      return { found: { kind: "fetch", subject, pipe }, paused: stopped };
+    }
+    case JobKind.POLL:
+    case JobKind.DISCOVER: {
+      const poller = find(catalog, "poller", job.poller);
+      if (!poller) return { unknown: `there is no ${job.poller}` };
+      const stopped = paused ?? whyNot(job.poller, poller.state === PollerState.ENABLED, poller.stateReason);
+      if (job.kind === JobKind.DISCOVER) return { found: { kind: "discover", subject, poller }, paused: stopped };
+      const resource = find(catalog, "resource", job.resource);
+      if (!resource) return { unknown: `there is no ${job.resource}` };
+      return { found: { kind: "poll", subject, poller, resource }, paused: stopped };
+    }
+    default:
+      return { unknown: `job kind ${job.kind} is not known to this executor` };
+  }
+}
+
+const whyNot = (name: string, enabled: boolean, reason: string) =>
+  enabled ? undefined : `${name} is not enabled${reason ? `: ${reason}` : ""}`;

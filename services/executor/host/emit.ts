@@ -1,0 +1,112 @@
+/** `emit`: rows on their way from a guest to the store, in chunks, with a bound on what is held in memory. */
+import { Fault } from "../../kit/fault.ts";
+import type { Stored } from "../../results/results.ts";
+import type { Capability } from "./functions.ts";
+
+/** A chunk is sent when it has this many bytes. */
+const CHUNK_BYTES = 4 << 20;
+/** Chunks on their way to the store; the guest waits for room. */
+const MAX_IN_FLIGHT = 2;
+export const MAX_EMIT_BYTES = 16 << 20;
+const NEWLINE = 0x0a;
+const BLANK = 0x20;
+
+export interface RowSinkOptions {
+  /** Resolves once durable. */
+  readonly append: (rows: Uint8Array, chunk: number) => Promise<Stored>;
+  readonly maxRows: number;
+}
+
+/**
+ * Numbers the chunks of one attempt from 0. The first failure is kept: nothing is taken after it, so that a guest that
+ * swallows an error cannot end well.
+ */
+export class RowSink {
+  readonly #append: RowSinkOptions["append"];
+  readonly #maxRows: number;
+  readonly #inFlight = new Set<Promise<void>>();
+  #buffer: Uint8Array[] = [];
+  #bufferBytes = 0;
+  fault: Fault | undefined;
+  chunks = 0;
+  rows = 0;
+  bytes = 0;
+
+  constructor({ append, maxRows }: RowSinkOptions) {
+    this.#append = append;
+    this.#maxRows = maxRows;
+  }
+
+  /** Takes NDJSON. Resolves with the count of rows when it is durable or there is room to hold it. */
+  async add(ndjson: Uint8Array): Promise<number> {
+    this.#check();
+    if (ndjson.byteLength > MAX_EMIT_BYTES) {
+      this.#fail(new Fault("too_large", `${ndjson.byteLength} bytes at once; at most ${MAX_EMIT_BYTES}`));
+    }
+    const rows = countLines(ndjson);
+    if (this.rows + rows > this.#maxRows) {
+      this.#fail(new Fault("exhausted", `more than ${this.#maxRows} rows; the manifest's limits.rows says how many`));
+    }
+    if (rows === 0) return 0;
+    this.rows += rows;
+    this.bytes += ndjson.byteLength;
+    this.#buffer.push(ndjson);
+    if (ndjson.at(-1) !== NEWLINE) this.#buffer.push(Uint8Array.of(NEWLINE));
+    this.#bufferBytes += ndjson.byteLength + 1;
+    if (this.#bufferBytes >= CHUNK_BYTES) this.#send();
+    while (this.#inFlight.size > MAX_IN_FLIGHT) await Promise.race(this.#inFlight);
+    this.#check();
+    return rows;
+  }
+
+  /** Resolves when everything that was taken is durable. */
+  async flush(): Promise<void> {
+    this.#send();
+    while (this.#inFlight.size) await Promise.race(this.#inFlight);
+    this.#check();
+  }
+
+  get capability(): Capability {
+    return async (request) => ({ rows: await this.add(request) });
+  }
+
+  #send(): void {
+    if (!this.#buffer.length || this.fault) return;
+    const chunk = this.chunks++;
+    const rows = this.#buffer.length === 1 ? (this.#buffer[0] as Uint8Array) : Buffer.concat(this.#buffer);
+    this.#buffer = [];
+    this.#bufferBytes = 0;
+    const sending = this.#append(rows, chunk)
+      .then(
+        () => {},
+        (thrown) => {
+          this.fault ??= Fault.from(thrown);
+        },
+      )
+      .finally(() => this.#inFlight.delete(sending));
+    this.#inFlight.add(sending);
+  }
+
+  #check(): void {
+    if (this.fault) throw this.fault;
+  }
+
+  #fail(fault: Fault): never {
+    this.fault = fault;
+    throw fault;
+  }
+}
+
+/** Lines that are not blank. */
+export function countLines(ndjson: Uint8Array): number {
+  let rows = 0;
+  for (let at = 0; at < ndjson.length; ) {
+    const found = ndjson.indexOf(NEWLINE, at);
+    const end = found === -1 ? ndjson.length : found;
+    let first = at;
+    while (first < end && (ndjson[first] as number) <= BLANK) first += 1;
+    if (first < end) rows += 1;
+    at = end + 1;
+  }
+  return rows;
+}

@@ -1,0 +1,120 @@
+/** The executor: runs guests for jobs from the queue and for calls from gateways. As many executors as you like. */
+import { availableParallelism } from "node:os";
+import { ulid } from "ulid";
+import { ExecutorsService } from "../../proto/gen/millrace/executor/v1/executor_service.ts";
+import { BLOBS, BUCKETS, EXECUTOR_TTL_MS, JOBS, JOBS_OPTIONS, LOCK_TTL_MS } from "../../proto/names.ts";
+import { encodeKeyPart } from "../bus/keys.ts";
+import type { Bus, Kv } from "../bus/ports.ts";
+import { address, type Config, list, splitAddress, text, whole } from "../kit/config.ts";
+import { Fault } from "../kit/fault.ts";
+import { connect, serve, service } from "../kit/grpc.ts";
+import { background, pause, type Running } from "../kit/lifecycle.ts";
+import type { Logger } from "../kit/log.ts";
+import type { Results } from "../results/results.ts";
+import { serveCalls } from "./calls.ts";
+import { followCatalog } from "./catalog.ts";
+import { guestsOf } from "./guests.ts";
+import { parsePrivateHosts } from "./host/address.ts";
+import { openDialer } from "./host/dialer.ts";
+import { guestKv } from "./host/kv.ts";
+import { takeJobs } from "./jobs.ts";
+import { openSandbox } from "./sandbox.ts";
+import type { OnStep } from "./steps.ts";
+
+const DEFAULT_LANES = Math.max(1, availableParallelism() - 1);
+const PRIVATE_HOSTS = "EXECUTOR_PRIVATE_HOSTS";
+
+export const settings = {
+  listen: address("EXECUTOR_LISTEN", "host:port to serve calls on, for gateways", "127.0.0.1:0"),
+  advertise: text("EXECUTOR_ADVERTISE", "host:port that gateways reach it by; empty: where it listens", ""),
+  registry: address("REGISTRY_ADDRESS", "host:port of the registry", "127.0.0.1:7402"),
+  id: text("EXECUTOR_ID", "its name in runs and in the bucket `executors`; empty: made up at start", ""),
+  lanes: whole("EXECUTOR_LANES", "worker threads for guests", [1, 256], DEFAULT_LANES),
+  callsPerLane: whole("EXECUTOR_CALLS_PER_LANE", "guests in one lane at a time", [1, 10_000], 64),
+  jobs: whole("EXECUTOR_JOBS", "jobs from the queue at a time", [1, 10_000], 32),
+  privateHosts: list(
+    PRIVATE_HOSTS,
+    "host, host:port or CIDR range that guests may dial although it is not public; grants must still name it",
+  ),
+  drainMs: whole("EXECUTOR_DRAIN_MS", "time that running work gets at the end, in milliseconds", [0, 600_000], 10_000),
+};
+
+export interface ExecutorPorts {
+  readonly bus: Bus;
+  readonly results: Results;
+  readonly log: Logger;
+  /** For tests that end the process between two steps. */
+  readonly onStep?: OnStep;
+}
+
+export interface Executor extends Running {
+  readonly id: string;
+}
+
+/** Serves and pulls jobs as soon as the catalogue is known; the registry may come up later. */
+export async function start(config: Config<typeof settings>, ports: ExecutorPorts): Promise<Executor> {
+  const { bus, results, log } = ports;
+  const id = config.id || `executor-${ulid().toLowerCase()}`;
+  const privateHosts = parsePrivateHosts(config.privateHosts, PRIVATE_HOSTS);
+  await using stack = new AsyncDisposableStack();
+  const sandbox = stack.use(await openSandbox({ lanes: config.lanes, callsPerLane: config.callsPerLane, log }));
+  const registry = stack.use(connect(config.registry));
+  const catalog = stack.use(followCatalog(registry, log));
+  const dialer = stack.use(openDialer(privateHosts));
+  const kv = guestKv(await bus.kv(BUCKETS.guest));
+  const guests = guestsOf(sandbox, await bus.blobs(BLOBS), results, dialer, kv);
+  const windows = await bus.kv(BUCKETS.windows);
+  const lastRuns = await bus.kv(BUCKETS.lastrun);
+
+  const { events } = bus;
+  const capacity = config.lanes * config.callsPerLane;
+  const calls = serveCalls({ executor: id, catalog, guests, results, events, capacity, log });
+  const server = stack.use(await serve(config.listen, [service(ExecutorsService, calls.methods)], { log }));
+  const jobs = takeJobs({
+    queue: await bus.queue(JOBS, JOBS_OPTIONS),
+    limit: config.jobs,
+    free: () => sandbox.free(),
+    log,
+    ports: {
+      ...{ catalog, events, log, executor: id, onStep: ports.onStep },
+      tools: { guests, results, registry, windows, lastRuns },
+      locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+      checkpoints: await bus.kv(BUCKETS.checkpoints),
+    },
+  });
+  stack.defer(async () => {
+    await Promise.all([jobs.drain(config.drainMs), calls.drain(config.drainMs)]);
+  });
+  const executors = await bus.kv(BUCKETS.executors, { ttlMs: EXECUTOR_TTL_MS });
+  stack.use(announce(executors, id, advertised(config.advertise, server.address), log));
+  const life = stack.move();
+  return { id, address: server.address, [Symbol.asyncDispose]: () => life.disposeAsync() };
+}
+
+/** `host` alone takes the port that is listened on. */
+function advertised(advertise: string, listening: string): string {
+  if (advertise === "" || splitAddress(advertise)) return advertise || listening;
+  return `${advertise}:${splitAddress(listening)?.port}`;
+}
+
+/** Gateways find executors in this bucket. Gone as soon as the executor begins to stop, or its ttl after it died. */
+function announce(executors: Kv, id: string, where: string, log: Logger): AsyncDisposable {
+  const key = encodeKeyPart(id);
+  const value = Buffer.from(JSON.stringify({ address: where }));
+  const loop = background(
+    async (signal) => {
+      do {
+        await executors.put(key, value).catch((thrown) => {
+          log.warn({ err: Fault.from(thrown) }, "could not announce this executor; trying again");
+        });
+      } while (await pause(EXECUTOR_TTL_MS / 3, signal));
+    },
+    (fault) => log.error({ err: fault }, "announcing ended"),
+  );
+  return {
+    async [Symbol.asyncDispose]() {
+      await loop[Symbol.asyncDispose]();
+      await executors.delete(key).catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,57 @@
+/** What executors write about a window: that it is being fetched, and how that ended. */
+import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { encodeKeyPart } from "../bus/keys.ts";
+import type { Kv } from "../bus/ports.ts";
+import { compactTime } from "../kit/time.ts";
+import { changeRecord, refuseNewer } from "./fenced-record.ts";
+
+export interface WindowKey {
+  readonly pipe: string;
+  readonly beginUs: bigint;
+  readonly endUs: bigint;
+}
+
+/** `run` and `fence` of the attempt that writes; the rest as it is to stand. Absent fields stay as they were. */
+export type WindowChange = Pick<Window, "run" | "fence" | "state"> &
+  Partial<Pick<Window, "rows" | "fetchedUntil" | "message">>;
+
+export const timestampOf = (us: bigint) => {
+  const micros = ((us % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  return { seconds: (us - micros) / 1_000_000n, nanos: Number(micros) * 1_000 };
+};
+export const microsOf = (at: { readonly seconds: bigint; readonly nanos: number } | undefined) =>
+  at && at.seconds * 1_000_000n + BigInt(Math.trunc(at.nanos / 1_000));
+
+const keyOf = ({ pipe, beginUs }: WindowKey) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
+
+export async function readWindow(windows: Kv, key: WindowKey): Promise<Window | undefined> {
+  const entry = await windows.get(keyOf(key));
+  return entry && Window.decode(entry.value);
+}
+
+/** Errors: `conflict` when a newer attempt has written. */
+export async function writeWindow(
+  windows: Kv,
+  key: WindowKey,
+  change: WindowChange | ((stored: Window | undefined) => WindowChange),
+): Promise<void> {
+  await changeRecord(windows, keyOf(key), (bytes) => {
+    const stored = bytes && Window.decode(bytes);
+    const fields = typeof change === "function" ? change(stored) : change;
+    refuseNewer(stored?.fence ?? 0n, fields.fence, `window ${formatKey(key)}`);
+    const { beginUs, endUs } = key;
+    const next = Window.fromPartial({
+      ...(stored ?? { begin: timestampOf(beginUs), end: timestampOf(endUs) }),
+      message: "",
+      ...fields,
+      updateTime: timestampOf(BigInt(Date.now()) * 1_000n),
+    });
+    return Window.encode(next).finish();
+  });
+}
+
+/** Where a window goes whose job was dropped unrun: to be fetched again if it ever was, else as never fetched. */
+export const unrunState = (stored: Window | undefined) =>
+  stored?.fetchedUntil ? WindowState.STALE : WindowState.MISSING;
+
+const formatKey = ({ pipe, beginUs }: WindowKey) => `${pipe}/${compactTime(beginUs)}`;
