@@ -62,10 +62,13 @@ export async function openNatsBus({
     },
 
     async ping() {
-      const answer = link.ask(() => within(PING_TIMEOUT_MS, "ping", link.nc.flush()));
-      await answer.catch((thrown) => {
+      try {
+        // A call would wait for the reconnection; this one tells how things are now.
+        if (!link.isConnected()) throw new Fault("unavailable", "not connected; reconnecting");
+        await link.ask(() => within(PING_TIMEOUT_MS, "ping", link.nc.flush()));
+      } catch (thrown) {
         throw new Fault("unavailable", `no NATS server answers at ${link.where}`, { cause: thrown });
-      });
+      }
     },
 
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

@@ -11,7 +11,8 @@ import { type Delivery, type PullEnd, pull } from "./pull.ts";
 import { AckPolicy, DiscardPolicy, ensureConsumer, ensureStream, RetentionPolicy } from "./stores.ts";
 
 const CONSUMER = "work";
-const ACK_TIMEOUT_MS = 5_000;
+/** After a crash the server may have forgotten a delivery; it then passes over the ack without a word. */
+const ACK_TIMEOUT_MS = 2_000;
 /** A pull longer than this is asked for anew, so that a server that forgot it costs no more. */
 const MAX_PULL_MS = 20_000;
 const LOST_RETRY_MS = 100;
