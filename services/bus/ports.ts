@@ -66,7 +66,8 @@ export interface Message {
   /**
    * Done: never delivered again. Resolves when the bus has confirmed it. Not fenced: an ack that comes after the ack
    * wait counts, even while another holds the message. What must happen once needs a fence of its own.
-   * Errors: `unavailable` or `deadline` when it was not confirmed: the message may come again.
+   * Errors: `unavailable` or `deadline` when it was not confirmed: the message may come again. A NATS server writes
+   * acks to disk late: one that is killed may bring again what was acked in its last moments.
    */
   ack(): Promise<void>;
   /** Failed: delivered again after `delayMs`. This and the next two do nothing once the message is gone. */

@@ -239,14 +239,17 @@ describe.each([
     await until("the bus is back", () => again.depth());
     expect(await again.send("m5", bytes("x"))).toBe(false);
     const got: Message[] = [];
+    const due = [held?.id, "m3", "m4", "m5", "m6", "m7", "m8", "m9"];
     await until("all have come", async () => {
       for (const message of await again.pull(10, 500)) {
         got.push(message);
         await message.ack();
       }
-      return got.length >= 8;
+      return due.every((id) => ids(got).includes(id as string));
     });
-    expect(ids(got).filter((id) => id !== held?.id)).toEqual(["m3", "m4", "m5", "m6", "m7", "m8", "m9"]);
+    const settled = [acked?.id, "m2"];
+    if (!ground.forgetsAcks) expect(ids(got).filter((id) => settled.includes(id))).toEqual([]);
+    expect(ids(got).filter((id) => id !== held?.id && !settled.includes(id))).toEqual(due.slice(1));
     expect(got.find(({ id }) => id === held?.id)?.deliveries).toBe(2);
     expect(ids(await again.deadLetters(10))).toEqual(["m2"]);
     expect(await again.depth()).toBe(0);

@@ -132,6 +132,22 @@ describe.each([
     await ended;
   });
 
+  test("what is stored when a watch begins comes before synced, though it changes meanwhile", async () => {
+    await using ground = await openGround();
+    const kv = await ground.bus.kv("watch");
+    for (const key of ["a", "b", "c"]) await kv.put(key, bytes("old"));
+    const stop = new AbortController();
+    const seen: string[] = [];
+    for await (const change of kv.watch("", stop.signal)) {
+      seen.push(shown(change));
+      if (seen.length === 1) await kv.put("b", bytes("new"));
+      if (seen.includes("synced") && seen.includes("b=new")) break;
+    }
+    stop.abort();
+    const early = seen.slice(0, seen.indexOf("synced")).map((line) => line[0]);
+    expect(new Set(early)).toEqual(new Set(["a", "b", "c"]));
+  });
+
   test("a watch of an empty bucket is synced at once", async () => {
     await using ground = await openGround();
     const kv = await ground.bus.kv("empty");

@@ -73,12 +73,17 @@ export class EmbeddedKv implements Kv {
 
   async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<KvChange, void, void> {
     checkPrefix(prefix);
-    const backlog = new Backlog<string, KvChange>({ signal: AbortSignal.any([signal, this.#closing]) });
+    const ends = AbortSignal.any([signal, this.#closing]);
+    const backlog = new Backlog<string, KvChange>({ signal: ends });
     const watcher = { prefix, backlog };
+    const stored = this.#select(prefix, "revision");
     this.#watchers.add(watcher);
     try {
-      for (const entry of this.#select(prefix, "revision")) backlog.push(entry.key, { type: "put", ...entry });
-      backlog.push("", { type: "synced" });
+      for (const entry of stored) {
+        if (ends.aborted) return;
+        yield { type: "put", ...entry };
+      }
+      if (!ends.aborted) yield { type: "synced" };
       yield* backlog;
     } finally {
       this.#watchers.delete(watcher);

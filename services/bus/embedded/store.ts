@@ -7,7 +7,11 @@ import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
+const SQLITE_READ_ONLY = 8;
+const SQLITE_CANNOT_OPEN = 14;
 const SQLITE_NOT_A_DATABASE = 26;
+/** What stays of the write-ahead log once its content is in the file; a large blob makes it longer for a while. */
+const WAL_LIMIT_BYTES = 16 * 1_024 * 1_024;
 
 interface Write {
   readonly run: () => unknown;
@@ -34,7 +38,6 @@ export class Store implements Disposable {
 
   constructor(file: string) {
     this.#file = file;
-    mkdirSync(dirname(file), { recursive: true });
     this.#db = openLocked(file);
   }
 
@@ -125,8 +128,11 @@ export class Store implements Disposable {
 function openLocked(file: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    // What plugins keep is nobody else's business.
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     db = new DatabaseSync(file, { timeout: 0 });
-    db.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE; COMMIT");
+    db.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
+    db.exec(`PRAGMA journal_size_limit=${WAL_LIMIT_BYTES}; BEGIN IMMEDIATE; COMMIT`);
     const version = (db.prepare("PRAGMA user_version").get() as { user_version: number }).user_version;
     if (version > SCHEMA_VERSION) {
       throw new Fault("precondition", `${file} was written by a newer Millrace (format ${version}); start that one`);
@@ -142,7 +148,7 @@ function openLocked(file: string): DatabaseSync {
 
 function translate(file: string, thrown: unknown): Fault {
   if (thrown instanceof Fault) return thrown;
-  const cause = thrown as Error & { errcode?: number };
+  const cause = thrown as NodeJS.ErrnoException & { errcode?: number };
   switch ((cause.errcode ?? 0) & 0xff) {
     case SQLITE_BUSY:
       return new Fault("precondition", `${file} is locked by ${holder(file)}; stop it, or use another folder`, {
@@ -150,9 +156,15 @@ function translate(file: string, thrown: unknown): Fault {
       });
     case SQLITE_NOT_A_DATABASE:
       return new Fault("precondition", `${file} is not a bus file; move it away, or use another folder`, { cause });
+    case SQLITE_READ_ONLY:
+    case SQLITE_CANNOT_OPEN:
+      return new Fault("precondition", `${file} cannot be written: ${cause.message}; check its folder`, { cause });
     case SQLITE_FULL:
       return new Fault("exhausted", `no room left on the disk for ${file}`, { cause });
     default:
+      if (/^E(ACCES|PERM|ROFS|NOTDIR|EXIST)$/.test(cause.code ?? "")) {
+        return new Fault("precondition", `${file} cannot be written: ${cause.message}; use another folder`, { cause });
+      }
       return new Fault("internal", `${file}: ${cause.message}`, { cause });
   }
 }
