@@ -10,9 +10,11 @@ export interface Parcel {
 export interface BatchLimits {
   readonly maxRows: number;
   readonly maxBytes: number;
-  /** How long the first parcel waits for company, in milliseconds. */
+  /** Least time between two INSERTs that are not full, in milliseconds: how long a parcel waits for company at most. */
   readonly maxAgeMs: number;
 }
+
+const SAME_MOMENT_MS = 2;
 
 interface Waiting extends Parcel {
   readonly resolve: () => void;
@@ -27,6 +29,7 @@ export class Batch {
   #rows = 0;
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
+  #dispatchedMs = Number.NEGATIVE_INFINITY;
 
   constructor(limits: BatchLimits, send: (parcels: readonly Parcel[]) => Promise<void>) {
     this.#limits = limits;
@@ -41,7 +44,9 @@ export class Batch {
     this.#waiting.push({ ...parcel, resolve, reject });
     this.#rows += parcel.rows;
     this.#bytes += parcel.bytes.length;
-    this.#timer ??= setTimeout(() => this.#dispatch(), this.#limits.maxAgeMs);
+    // After a quiet time nobody waits: the first parcel takes along only those of the same moment.
+    const dueMs = this.#dispatchedMs + this.#limits.maxAgeMs - performance.now();
+    this.#timer ??= setTimeout(() => this.#dispatch(), Math.max(SAME_MOMENT_MS, dueMs));
     return promise;
   }
 
@@ -49,6 +54,7 @@ export class Batch {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#waiting.length === 0) return;
+    this.#dispatchedMs = performance.now();
     const parcels = this.#waiting;
     this.#waiting = [];
     this.#rows = 0;

@@ -1,4 +1,5 @@
 /** Datasets: a table of rows with an envelope, and the plain-named view of what counts. */
+import { createHash } from "node:crypto";
 import { Fault } from "../kit/fault.ts";
 import type { Store } from "./client.ts";
 import { checkSpec, storageType, typeOfStorage } from "./column.ts";
@@ -26,6 +27,12 @@ export const METRICS: DatasetSpec = {
   datetime: "time",
 };
 
+interface Found {
+  readonly dataset: Dataset;
+  /** Which SQL the view was made from; empty when there is no view. */
+  readonly viewMark: string;
+}
+
 /** What is kept with the table, as its comment. */
 interface Note {
   readonly datetime?: string | undefined;
@@ -41,6 +48,8 @@ export interface Datasets {
   forget(dataset: string): void;
 }
 
+/** Table, columns, note, view, and some to spare for others at the same work. */
+const MAX_STEPS = 12;
 /** How long another process's new columns may go unseen, in milliseconds. An unknown field asks again at once. */
 const REMEMBER_MS = 60_000;
 
@@ -48,49 +57,68 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
   const known = new Map<string, { readonly dataset: Dataset; readonly untilMs: number }>();
   const making = new Map<string, Promise<unknown>>();
 
-  const load = async (name?: string): Promise<Dataset[]> => {
-    const where = `database = {db:String} AND ${name === undefined ? "endsWith(%, '__rows')" : "% = {table:String}"}`;
+  const load = async (name?: string): Promise<Found[]> => {
+    const table = `database = {db:String} AND ${name === undefined ? "endsWith(%, '__rows')" : "% = {table:String}"}`;
     const params = { db: store.database, table: rowsTable(name ?? "") };
-    const tables = await store.rows<{ name: string; comment: string; rows: string; bytes: string }>(
-      `SELECT name, comment, toString(ifNull(total_rows, 0)) AS rows, toString(ifNull(total_bytes, 0)) AS bytes
-       FROM system.tables WHERE ${where.replace("%", "name")} ORDER BY name`,
-      params,
-    );
-    const columns = await store.rows<{ table: string; name: string; type: string }>(
-      `SELECT table, name, type FROM system.columns WHERE ${where.replace("%", "table")} ORDER BY table, position`,
-      params,
-    );
-    return tables.map((table): Dataset => {
-      const own = columns.filter((column) => column.table === table.name && !column.name.startsWith("_"));
-      return {
-        dataset: table.name.slice(0, -"__rows".length),
+    const [tables, columns] = await Promise.all([
+      store.rows<{ name: string; comment: string; rows: string; bytes: string; view: string }>(
+        `SELECT t.name AS name, t.comment AS comment, toString(ifNull(t.total_rows, 0)) AS rows,
+           toString(ifNull(t.total_bytes, 0)) AS bytes, v.comment AS view
+         FROM (SELECT * FROM system.tables WHERE ${table.replace("%", "name")}) AS t
+         LEFT JOIN (SELECT name, comment FROM system.tables WHERE database = {db:String} AND engine = 'View') AS v
+         ON concat(v.name, '__rows') = t.name ORDER BY name`,
+        params,
+      ),
+      store.rows<{ table: string; name: string; type: string }>(
+        `SELECT table, name, type FROM system.columns WHERE ${table.replace("%", "table")} ORDER BY table, position`,
+        params,
+      ),
+    ]);
+    return tables.map((found): Found => {
+      const own = columns.filter((column) => column.table === found.name && !column.name.startsWith("_"));
+      const dataset = {
+        dataset: found.name.slice(0, -"__rows".length),
         columns: Object.fromEntries(own.map((column) => [column.name, typeOfStorage(column.type)])),
-        ...readNote(table.comment),
-        storedRows: Number(table.rows),
-        storedBytes: Number(table.bytes),
+        ...readNote(found.comment),
+        storedRows: Number(found.rows),
+        storedBytes: Number(found.bytes),
       };
+      return { dataset, viewMark: found.view };
     });
   };
   const remember = (dataset: Dataset) =>
     known.set(dataset.dataset, { dataset, untilMs: performance.now() + REMEMBER_MS });
 
+  /** One step towards the spec; undefined when something was changed and has to be looked at again. */
+  const approach = async (spec: DatasetSpec): Promise<Dataset | undefined> => {
+    const db = store.database;
+    const [found] = await load(spec.dataset);
+    if (!found) {
+      await store.command(createTable(db, spec, metricDays));
+      return undefined;
+    }
+    const { dataset, viewMark } = found;
+    // ADD COLUMN IF NOT EXISTS with another type is silently nothing: two processes may have raced.
+    refuseOtherTypes(dataset, spec);
+    const added = Object.keys(spec.columns).filter((name) => dataset.columns[name] === undefined);
+    const wanted = createView(db, { ...spec, columns: dataset.columns });
+    if (added.length) await store.command(addColumns(db, spec, added));
+    else if (writeNote(dataset) !== writeNote(spec)) await store.command(commentTable(db, spec));
+    else if (viewMark !== markOf(wanted)) await store.command(`${wanted} COMMENT ${literal(markOf(wanted))}`);
+    else return dataset;
+    return undefined;
+  };
+  /** Converges whatever another process, or a crash half-way, has left. */
   const make = async (spec: DatasetSpec): Promise<Dataset> => {
     checkSpec(spec);
-    const [before] = await load(spec.dataset);
-    if (before) refuseOtherTypes(before, spec);
-    const after: DatasetSpec = { ...spec, columns: { ...before?.columns, ...spec.columns } };
-    const added = Object.keys(spec.columns).filter((name) => before?.columns[name] === undefined);
-    const sameNote = before && writeNote(before) === writeNote(spec);
-    if (!before) await store.command(createTable(store.database, spec, metricDays));
-    else if (added.length) await store.command(addColumns(store.database, spec, added));
-    if (before && !sameNote) await store.command(commentTable(store.database, spec));
-    if (!before || added.length || !sameNote) await store.command(createView(store.database, after));
-    const [made] = await load(spec.dataset);
-    if (!made) throw new Fault("internal", `dataset ${spec.dataset} is not there after it was made`);
-    // Two processes may have added one column with two types at once: ADD COLUMN IF NOT EXISTS hides who lost.
-    refuseOtherTypes(made, spec);
-    remember(made);
-    return made;
+    for (let step = 0; step < MAX_STEPS; step += 1) {
+      const made = await approach(spec);
+      if (made) {
+        remember(made);
+        return made;
+      }
+    }
+    throw new Fault("conflict", `dataset ${spec.dataset} is being changed by others at the same time; try again`);
   };
 
   return {
@@ -102,11 +130,11 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     async find(name) {
       const held = known.get(name);
       if (held && held.untilMs > performance.now()) return held.dataset;
-      const [dataset] = await load(name);
-      if (dataset) remember(dataset);
-      return dataset;
+      const [found] = await load(name);
+      if (found) remember(found.dataset);
+      return found?.dataset;
     },
-    list: () => load(),
+    list: async () => (await load()).map((found) => found.dataset),
     forget: (name) => known.delete(name),
   };
 }
@@ -133,6 +161,7 @@ function readNote(comment: string): Note {
   }
 }
 
+const markOf = (viewSql: string) => createHash("sha256").update(viewSql).digest("hex").slice(0, 16);
 const define = (name: string, type: ColumnType) => `${quote(name)} ${storageType(type)}`;
 const literal = (text: string) => `'${text.replace(/[\\']/g, "\\$&")}'`;
 
@@ -169,10 +198,11 @@ const commentTable = (db: string, spec: DatasetSpec) =>
 export function createView(db: string, spec: DatasetSpec): string {
   const names = Object.keys(spec.columns);
   const shown = [...names, "_run_id", "_fence", "_resource", "_ingested_at", "_extra"].map(quote).join(", ");
-  const live = `SELECT run_id, arrayJoin(argMax(parts, (fence, finished))) AS part FROM ${db}.runs
-    WHERE dataset = ${literal(spec.dataset)} AND committed = 1 GROUP BY run_id`;
+  // In the order of the key of `runs`: a million runs are read as a stream, without a hash table of arrays.
+  const live = `SELECT run_id, parts FROM ${db}.runs WHERE dataset = ${literal(spec.dataset)} AND committed = 1
+    ORDER BY run_id DESC, fence DESC, finished DESC LIMIT 1 BY run_id`;
   const counted = `(_run_id, _fence, _chunk) IN (
-    SELECT run_id, part.1, arrayJoin(range(part.2)) FROM (${live}))`;
+    SELECT run_id, part.1, arrayJoin(range(part.2)) FROM (SELECT run_id, arrayJoin(parts) AS part FROM (${live})))`;
   const index = spec.index ?? [];
   const ties = names.filter((name) => !index.includes(name) && !["json", "labels"].includes(spec.columns[name] ?? ""));
   const order = [...index.map(quote), ...["_fence", "_chunk", "_run_id", ...ties].map((name) => `${quote(name)} DESC`)];

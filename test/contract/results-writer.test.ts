@@ -247,6 +247,17 @@ describe("schema", () => {
     });
   });
 
+  test("several processes that widen one dataset at once end with one table and a view of all its columns", async () => {
+    const database = "widened";
+    await using stack = new AsyncDisposableStack();
+    const many: Results[] = [];
+    for (let i = 0; i < 4; i += 1) many.push(stack.use(await openTestResults(server, { database })));
+    const spec = (i: number) => ({ dataset: "weather", columns: { n: "int64", [`c${i}`]: "string" } });
+    await Promise.all(many.map((results, i) => results.ensureDataset(spec(i))));
+    const columns = (await rowsOf(many[0] as Results, "DESCRIBE weather")).map((row) => row[0]);
+    expect(columns).toEqual(expect.arrayContaining(["n", "c0", "c1", "c2", "c3"]));
+  });
+
   test("every mistake of a spec is reported", async () => {
     await using results = await openTestResults(server);
     const spec = { dataset: "Weather", columns: { _a: "string", b: "number" }, datetime: "c", index: ["d"] };
