@@ -45,6 +45,8 @@ const RETRY_AFTER_MS = 1_000;
 /** The executor itself ends a call at its deadline and says why; this is the wait for that word. */
 const VERDICT_MS = 500;
 
+const NOT_NOW = new Set(["exhausted", "unavailable"]);
+
 export function followExecutors(bus: Bus, log: Logger): Executors {
   const links = new Map<string, ExecutorLink>();
   /** When each entry was last refreshed. An expiry sends no event: an entry counts for one ttl after its last put. */
@@ -182,8 +184,8 @@ export function followExecutors(bus: Bus, log: Logger): Executors {
         signal.removeEventListener("abort", hangUp);
         if (signal.aborted) throw Fault.from(signal.reason);
         if (stop.signal.aborted) throw new Fault("deadline", `${target}: no answer within ${deadlineMs} ms`);
-        // Nothing was run: a full executor may be tried again elsewhere, whatever the method.
-        const refused = end.type === "failure" && end.outcome === "" && end.code === "exhausted";
+        // Nothing was run: a full or draining executor may be passed over, whatever the method.
+        const refused = end.type === "failure" && end.outcome === "" && NOT_NOW.has(end.code);
         const again = refused || (end.type === "lost" && idempotent);
         if (again && attempt === 1) continue;
         if (end.type === "lost")

@@ -75,7 +75,7 @@ export async function start(config: Config<typeof settings>, { bus, results, log
     ),
   );
   const executors = stack.use(followExecutors(bus, log));
-  const readBlob = blobCache(() => bus.blobs(BLOBS));
+  const readBlob = blobCache(async (digest) => (await bus.blobs(BLOBS)).get(digest));
   const metrics = gatewayMetrics();
   let draining = false;
   const look = () => readiness({ registry, scheduler, bus, results, catalog, executors }, draining);

@@ -39,7 +39,6 @@ export function requestJson(binding: Binding, { variables, query, body }: Reques
     const mistake = putQuery(binding, json, key, query.getAll(key), bound);
     if (mistake) mistakes.push(mistake);
   }
-  if (binding.verb === "PATCH") maskFromBody(input, json, binding.body, body, mistakes);
   if (mistakes.length === 0) {
     try {
       fromJson(input, json);
@@ -165,29 +164,6 @@ function fromQuery(value: string, scalar: ScalarType | undefined): JsonValue {
 
 /** A mask may be written either way; proto3 JSON wants lowerCamelCase. */
 const camelCase = (mask: string) => mask.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-
-/**
- * A PATCH without a mask changes what its body names. Over gRPC an empty mask means every field, which from a browser
- * or curl would wipe what was merely not mentioned.
- */
-function maskFromBody(
-  input: DescMessage,
-  json: JsonObject,
-  bodyField: Binding["body"],
-  body: JsonValue | undefined,
-  mistakes: Mistake[],
-): void {
-  const mask = input.fields.find(
-    (f) => f.fieldKind === "message" && f.message.typeName === "google.protobuf.FieldMask",
-  );
-  if (!mask || typeof bodyField !== "object" || bodyField.fieldKind !== "message") return;
-  if (Object.hasOwn(json, mask.jsonName) || !isObject(body)) return;
-  const { message } = bodyField;
-  const named = Object.keys(body).map((key) => fieldOf(message, key)?.jsonName ?? key);
-  const changed = named.filter((name) => name !== "name" && name !== "etag");
-  if (changed.length) json[mask.jsonName] = changed.join(",");
-  else mistakes.push({ field: bodyField.jsonName, problem: "names no field to change", fix: "send the new values" });
-}
 
 /** Walks JSON beside its descriptor. Costs a second reading, so it is done only after the first one failed. */
 function findMistakes(message: DescMessage, json: JsonObject, prefix: string, mistakes: Mistake[]): void {

@@ -149,28 +149,16 @@ function filterOf({ instance, target, outcome, kind, since }: Wanted): RunFilter
   const filter = {
     kind: one("kind", kind, RUN_KINDS),
     outcome: one("outcome", outcome, OUTCOMES),
-    instance: instance ? idOf(instance) : undefined,
-    target: target ? idOf(target) : undefined,
+    instance: instance ? bare(instance) : undefined,
+    target: target || undefined,
     sinceUs: since && toUs(since),
   };
   if (mistakes.length) throw Fault.invalid("bad filter", mistakes);
   return filter;
 }
 
-/** Records hold bare ids. What was called by a route (`GET /x`) is kept as it is. */
-const idOf = (name: string) => (/^(instances|pipes|pollers|resources)\//.test(name) ? bare(name) : name);
-
-const COLLECTION_OF_KIND: Readonly<Record<string, string>> = {
-  fetch: "pipes",
-  sync: "pipes",
-  register: "pipes",
-  poll: "pollers",
-  discover: "pollers",
-  enrich: "pollers",
-};
-
-const full = (collection: string | undefined, id: string) =>
-  collection === undefined || id === "" || id.startsWith(`${collection}/`) ? id : `${collection}/${id}`;
+/** Records hold bare ids of instances, plugins and resources, and full names of targets. */
+const full = (collection: string, id: string) => (id === "" ? "" : `${collection}/${id}`);
 
 function toRun(record: RunRecord): Run {
   const { runId, kind, plugin, version, instance, target, resource, beginUs, endUs } = record;
@@ -181,7 +169,7 @@ function toRun(record: RunRecord): Run {
     kind,
     pluginVersion: plugin ? `${full("plugins", plugin)}/versions/${version}` : "",
     instance: full("instances", instance),
-    target: full(COLLECTION_OF_KIND[kind], target),
+    target,
     resource: full("resources", resource),
     begin: beginUs === undefined ? undefined : toTimestamp(beginUs),
     end: endUs === undefined ? undefined : toTimestamp(endUs),

@@ -1,7 +1,6 @@
 /** Static files of a plugin version: from the blob store by digest, with ETag, ranges, and a bounded cache. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { PluginVersion, StaticFile } from "../../proto/gen/millrace/registry/v1/plugin.ts";
-import type { Blobs } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { Refusal } from "./answers.ts";
 
@@ -10,7 +9,7 @@ const CACHE_BYTES = 64 << 20;
 const MAX_CACHED_BYTES = 8 << 20;
 
 /** Blobs never change under their digest, so the cache needs no rule but its size; the least recently used go first. */
-export function blobCache(open: () => Promise<Blobs>, maxBytes = CACHE_BYTES): (digest: string) => Promise<Uint8Array> {
+export function blobCache(read: (digest: string) => Promise<Uint8Array>, maxBytes = CACHE_BYTES): typeof read {
   const kept = new Map<string, Uint8Array>();
   const underway = new Map<string, Promise<Uint8Array>>();
   let bytes = 0;
@@ -33,7 +32,7 @@ export function blobCache(open: () => Promise<Blobs>, maxBytes = CACHE_BYTES): (
     }
     const running = underway.get(digest);
     if (running) return running;
-    const reading = open().then((blobs) => blobs.get(digest));
+    const reading = read(digest);
     underway.set(digest, reading);
     try {
       const blob = await reading;
@@ -48,7 +47,7 @@ export function blobCache(open: () => Promise<Blobs>, maxBytes = CACHE_BYTES): (
 /** The file at a decoded path below the instance; a folder's is its `index.html`. Found by its exact name or not at all. */
 export function findFile(version: PluginVersion, path: string): StaticFile | undefined {
   const wanted = path.endsWith("/") ? `${path}index.html` : path;
-  return version.staticFiles.find((file) => `/${file.path.replace(/^(static)?\//, "")}` === wanted);
+  return version.staticFiles.find((file) => `/${file.path}` === wanted);
 }
 
 /** GET and HEAD. Errors: `unimplemented` with status 405 for other methods; status 416 for a range that is not there. */
