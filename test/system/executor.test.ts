@@ -1,0 +1,275 @@
+/** Executors on a real bus, registry, sandbox and ClickHouse: what jobs leave behind, however they end. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
+import { JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
+import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { runIds } from "../../proto/names.ts";
+import type { Bus } from "../../services/bus/ports.ts";
+import type { Results } from "../../services/results/results.ts";
+import { embeddedGround } from "../harness/bus-ground.ts";
+import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
+import { type Executing, openExecuting } from "../harness/executing.ts";
+import { until } from "../harness/until.ts";
+
+let server: TestClickHouse;
+beforeAll(async () => {
+  server = await startTestClickHouse();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+interface Ground extends AsyncDisposable {
+  readonly bus: Bus;
+  readonly results: Results;
+  readonly at: Executing;
+}
+
+async function ground(): Promise<Ground> {
+  const stack = new AsyncDisposableStack();
+  const { bus } = stack.use(await embeddedGround());
+  const results = stack.use(await openTestResults(server));
+  const at = stack.use(await openExecuting(bus, results));
+  return { bus, results, at, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+async function one(results: Results, sql: string): Promise<readonly unknown[]> {
+  const { rows } = await results.query({ sql, maxRows: 1, maxBytes: 1 << 20, timeoutMs: 10_000 });
+  return rows[0] ?? [];
+}
+
+const doneWindow = (at: Executing, pipe: Pipe, state: WindowState = WindowState.DONE) =>
+  until("the window", async () => {
+    const now = await at.window(pipe);
+    return now?.state === state && now;
+  });
+const idle = (at: Executing) => until("an empty queue", async () => (await at.queue.depth()) === 0);
+
+/** Answers after `release`, or at once. */
+async function slowServer(): Promise<{ url: string; asked: () => number; release: () => void } & AsyncDisposable> {
+  const gate = Promise.withResolvers<void>();
+  let asked = 0;
+  const http = createServer(async (_, response) => {
+    asked += 1;
+    await gate.promise;
+    response.end("late");
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/`,
+    asked: () => asked,
+    release: () => gate.resolve(),
+    async [Symbol.asyncDispose]() {
+      gate.resolve();
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
+
+test("a window is fetched: register, rows, commit, window, history", async () => {
+  await using g = await ground();
+  await g.at.executor();
+  const pipe = await g.at.pipe(await g.at.instance("pantry", { mode: "rows", rows: 24 }));
+  const { runId } = await g.at.fetch(pipe);
+  const window = await doneWindow(g.at, pipe);
+  expect([window.rows, window.run, window.fetchedUntil?.seconds]).toEqual([24n, runId, window.end?.seconds]);
+  const [run] = await g.at.runs(runId, (runs) => runs.length === 1);
+  expect(run).toMatchObject({ outcome: "ok", committed: true, rows: 24, chunks: 1, kind: "fetch", instance: "pantry" });
+  expect(run?.parts).toEqual([{ fence: run?.fence, chunks: 1 }]);
+  expect(await one(g.results, "SELECT count(), sum(id) FROM pantry_rows")).toEqual(["24", "276"]);
+  await idle(g.at);
+});
+
+test("pages are chunks, fetched again they replace; undeclared fields and 200,000 emitted rows arrive", async () => {
+  await using g = await ground();
+  await g.at.executor();
+  const plugin = "plugins/larder";
+  const paged = await g.at.pipe(await g.at.instance("paged", { mode: "page", rows: 40, batches: 4 }, { plugin }));
+  const { runId } = await g.at.fetch(paged);
+  await doneWindow(g.at, paged);
+  await idle(g.at);
+  await g.at.fetch(paged);
+  const [again, first] = await g.at.runs(runId, (runs) => runs.length === 2);
+  expect([first?.chunks, first?.parts, again?.committed]).toEqual([4, [{ fence: first?.fence, chunks: 4 }], true]);
+  const counted = "SELECT count(), uniqExact(id), min(name) FROM paged_rows";
+  expect(await one(g.results, counted)).toEqual(["40", "40", "rød grød ☃ 𝄞 0"]);
+
+  const extra = await g.at.pipe(await g.at.instance("extra", { mode: "undeclared", rows: 3 }, { plugin }));
+  const emitted = await g.at.pipe(
+    await g.at.instance("emitted", { mode: "emit", rows: 200_000, batches: 20 }, { plugin }),
+  );
+  await g.at.fetch(extra);
+  await g.at.fetch(emitted);
+  await doneWindow(g.at, extra);
+  expect(await one(g.results, "SELECT count(), min(_extra.mood::String) FROM extra_rows")).toEqual(["3", "café ☃"]);
+  const window = await doneWindow(g.at, emitted);
+  expect(window.rows).toBe(200_000n);
+  expect(await one(g.results, "SELECT count(), uniqExact(id) FROM emitted_rows")).toEqual(["200000", "200000"]);
+}, 60_000);
+
+test("a fetch that failed goes on from its checkpoint, and counts each row once", async () => {
+  await using g = await ground();
+  await g.at.executor();
+  const config = { mode: "emit", rows: 100, batches: 5, fail_at_batch: 3 };
+  const pipe = await g.at.pipe(await g.at.instance("resumed", config, { plugin: "plugins/larder" }));
+  const { runId } = await g.at.fetch(pipe);
+  const window = await doneWindow(g.at, pipe);
+  const [second, first] = await g.at.runs(runId, (runs) => runs.length === 2);
+  expect(first).toMatchObject({ outcome: "guest_error", committed: false, rows: 60 });
+  expect(second).toMatchObject({ outcome: "ok", committed: true, rows: 40 });
+  expect(second?.parts).toEqual([
+    { fence: first?.fence, chunks: 3 },
+    { fence: second?.fence, chunks: 2 },
+  ]);
+  expect(window.rows).toBe(100n);
+  expect(await one(g.results, "SELECT count(), uniqExact(id) FROM resumed_rows")).toEqual(["100", "100"]);
+});
+
+test("every way to end has its outcome, its window and its dead letter", async () => {
+  await using g = await ground();
+  await g.at.executor();
+  const modes = {
+    fail: "guest_error",
+    fail_retryable: "guest_error",
+    trap: "trap",
+    hog: "out_of_memory",
+    spin: "cpu_exceeded",
+    bad_json: "guest_error",
+    wrong_types: "guest_error",
+    query: "denied",
+    slow: "denied",
+    empty: "no_data",
+    not_modified: "not_modified",
+    kv: "ok",
+  };
+  const grants = { allRequested: false, only: { http: [], kv: true, query: [] } };
+  const jobs = new Map<string, { pipe: Pipe; runId: string }>();
+  for (const mode of Object.keys(modes)) {
+    const config = { mode, url: "http://127.0.0.1:9/", sql: "SELECT 1" };
+    const plugin = "plugins/larder";
+    const instance = await g.at.instance(mode.replace("_", "-"), config, { plugin, grants });
+    const pipe = await g.at.pipe(instance, 2);
+    jobs.set(mode, { pipe, runId: (await g.at.fetch(pipe)).runId });
+  }
+  for (const [mode, outcome] of Object.entries(modes)) {
+    const { pipe, runId } = jobs.get(mode) ?? { pipe: undefined as never, runId: "" };
+    const good = ["ok", "no_data", "not_modified"].includes(outcome);
+    const attempts = mode === "fail_retryable" ? 2 : 1;
+    const runs = await g.at.runs(runId, (all) => all.length === attempts);
+    expect([mode, runs[0]?.outcome, runs[0]?.committed]).toEqual([
+      mode,
+      outcome,
+      outcome === "ok" || outcome === "no_data",
+    ]);
+    const window = await doneWindow(g.at, pipe, good ? WindowState.DONE : WindowState.FAILED);
+    if (!good) expect(window.message).toContain(outcome);
+    if (outcome === "denied") expect(runs[0]?.hostCalls.denied).toBe(1);
+  }
+  const failed = Object.values(modes).filter((outcome) => !["ok", "no_data", "not_modified"].includes(outcome));
+  const dead = await g.at.dead((all) => all.length === failed.length);
+  expect(dead.find(({ id }) => id.startsWith("fail."))?.reason).toContain("failed as asked: é☃");
+  await idle(g.at);
+}, 60_000);
+
+test("discover tells the registry, poll stores metrics, and not too soon again", async () => {
+  await using g = await ground();
+  await g.at.executor();
+  const instance = await g.at.instance("ovens", { mode: "rows", resources: 2 });
+  const finder = await g.at.poller("find", instance, PollerKind.DISCOVER);
+  await g.at.send({ kind: JobKind.DISCOVER, runId: runIds.discover("find", "1"), instance, poller: finder.name });
+  const found = await until("resources", async () => {
+    const page = await g.at.registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "" });
+    return page.resources.length === 2 && page.resources;
+  });
+  expect(found.map(({ id, type, origin, labels }) => [id, type, origin, labels.shelf])).toEqual([
+    ["oven-0", "oven", instance, "0"],
+    ["oven-1", "oven", instance, "1"],
+  ]);
+
+  const poller = await g.at.poller("heat", instance, PollerKind.POLL);
+  const resource = found[0]?.name ?? "";
+  const base = { kind: JobKind.POLL, instance, poller: poller.name, resource };
+  const poll = (due: string, more = {}) => g.at.send({ ...base, runId: runIds.poll("heat", "oven-0", due), ...more });
+  const first = await poll("1");
+  const [run] = await g.at.runs(first.runId, (runs) => runs.length === 1);
+  expect(run).toMatchObject({ outcome: "ok", committed: true, rows: 3, dataset: "metrics", kind: "poll" });
+  const early = await poll("2");
+  expect((await g.at.runs(early.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("skipped_early");
+  const byHand = await poll("3", { manual: true });
+  expect((await g.at.runs(byHand.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("ok");
+  const late = await poll("4", { expireUs: 1n });
+  expect((await g.at.runs(late.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("dropped_late");
+  const sql = "SELECT count(), max(value), any(dimensions['unit']) FROM metrics WHERE name = 'temperature'";
+  expect(await one(g.results, sql)).toEqual(["2", 21.5, "°C"]);
+  await idle(g.at);
+  expect(await g.at.queue.deadLetters(10)).toEqual([]);
+});
+
+test("a resource that is being polled is not polled twice at once, and a job of something unknown is given up", async () => {
+  await using g = await ground();
+  await using slow = await slowServer();
+  await Promise.all([g.at.executor(), g.at.executor()]);
+  const instance = await g.at.instance("slow", { mode: "slow", url: slow.url });
+  const poller = await g.at.poller("slow", instance, PollerKind.POLL);
+  const { name: resource } = await g.at.resource("one", slow.url);
+  const base = { kind: JobKind.POLL, instance, poller: poller.name, resource };
+  const first = await g.at.send({ ...base, runId: "slow/one/1", manual: true });
+  await until("the first is waiting", () => slow.asked() === 1);
+  const second = await g.at.send({ ...base, runId: "slow/one/2", manual: true });
+  expect((await g.at.runs(second.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("skipped_locked");
+  slow.release();
+  expect((await g.at.runs(first.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("ok");
+  await g.at.send({ kind: JobKind.FETCH, runId: "nothing.here/x", instance, pipe: "pipes/nothing.here" });
+  const [dead] = await g.at.dead((all) => all.length === 1);
+  expect(dead?.reason).toBe("there is no pipes/nothing.here");
+}, 60_000);
+
+test("an executor that stops hands its job back, and another one does it", async () => {
+  await using g = await ground();
+  await using slow = await slowServer();
+  const first = await g.at.executor({ drainMs: 200 });
+  const instance = await g.at.instance("drained", { mode: "slow", url: slow.url }, { plugin: "plugins/larder" });
+  const pipe = await g.at.pipe(instance);
+  const { runId } = await g.at.fetch(pipe);
+  await until("it is waiting", () => slow.asked() === 1);
+  const startedMs = performance.now();
+  await first[Symbol.asyncDispose]();
+  expect(performance.now() - startedMs).toBeLessThan(5_000);
+  expect(await (await g.bus.kv("executors", { ttlMs: 10_000 })).list("")).toEqual([]);
+  slow.release();
+  await g.at.executor();
+  await doneWindow(g.at, pipe);
+  const [second, given] = await g.at.runs(runId, (runs) => runs.length === 2);
+  expect([given?.outcome, given?.executor, second?.outcome]).toEqual(["cancelled", first.id, "ok"]);
+}, 60_000);
+
+test("an attempt that lost its lease is never seen, whatever it still writes", async () => {
+  await using g = await ground();
+  const gate = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<bigint>();
+  await g.at.executor({}, async (step, _, fence) => {
+    if (step !== "executed") return;
+    held.resolve(fence);
+    if (fence === (await held.promise)) await gate.promise;
+  });
+  const instance = await g.at.instance("stale", { mode: "kv" }, { plugin: "plugins/larder" });
+  const pipe = await g.at.pipe(instance);
+  const { runId } = await g.at.fetch(pipe);
+  const stale = await held.promise;
+  // As if its lock had expired: the next one to come takes it.
+  const locks = await g.bus.kv("locks", { ttlMs: 15_000 });
+  for (const { key } of await locks.list("run")) await locks.delete(key);
+  await g.at.fetch(pipe);
+  await until("the newer attempt", async () => (await g.at.window(pipe))?.state === WindowState.DONE);
+  const shown = () => one(g.results, "SELECT min(id), max(id), count() FROM stale_rows");
+  expect(await shown()).toEqual(["2", "2", "1"]);
+  gate.resolve();
+  await g.at.runs(runId, (runs) => runs.some((run) => run.fence === stale));
+  expect((await shown()).slice(2)).toEqual(["1"]);
+  expect((await shown())[0]).not.toBe("1");
+  await idle(g.at);
+  expect((await shown())[0]).not.toBe("1");
+}, 60_000);
