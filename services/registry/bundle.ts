@@ -25,6 +25,8 @@ const FOLDERS = ["static/", "docs/"] as const;
 /** More would hide the first. */
 const MAX_MISTAKES = 50;
 const WHOLE = "bundle";
+/** A tar is made of these, and ends with empty ones. */
+const BLOCK_BYTES = 512;
 
 export interface Bundle {
   readonly manifest: Buffer;
@@ -126,6 +128,10 @@ async function inflate(packed: Uint8Array, limits: BundleLimits): Promise<Buffer
   if ((a === 0x1f && b === 0x8b) || (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd)) {
     throw refuse("is compressed twice");
   }
+  // The parser does not miss what is cut off between two entries.
+  const end = tar.subarray(-BLOCK_BYTES);
+  if (tar.byteLength % BLOCK_BYTES !== 0 || end.some((byte) => byte !== 0))
+    throw refuse("is damaged: its end is missing");
   return tar;
 }
 

@@ -1,16 +1,25 @@
 /** Starts the registry. Reads top to bottom: settings, store, what a crash left, services, loops. */
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
 import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
+import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
+import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
 import type { Bus } from "../bus/ports.ts";
 import { address, type Config, choice, text, whole } from "../kit/config.ts";
+import type { Fault } from "../kit/fault.ts";
 import { serve, service } from "../kit/grpc.ts";
-import type { Running } from "../kit/lifecycle.ts";
+import { background, type Running } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
+import { autoload } from "./autoload.ts";
 import { BUNDLE_LIMITS } from "./bundle.ts";
 import { catalogMethods } from "./catalog.ts";
 import { instanceMethods } from "./instances.ts";
+import { pipeMethods } from "./pipes.ts";
 import { pluginMethods } from "./plugins.ts";
+import { pollerMethods } from "./pollers.ts";
+import { recover, resumeRemovals } from "./recovery.ts";
+import { resourceMethods, sweepResources } from "./resources.ts";
 import { openStore } from "./store.ts";
 
 export const settings = {
@@ -45,9 +54,17 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
   const services = [
     service(PluginsService, pluginMethods(store, rules, closing.signal)),
     service(InstancesService, instanceMethods(store, closing.signal)),
+    service(PipesService, pipeMethods(store)),
+    service(PollersService, pollerMethods(store)),
+    service(ResourcesService, resourceMethods(store)),
     service(CatalogService, catalogMethods(store)),
   ];
+  await recover(store, rules.grants, log);
   const server = stack.use(await serve(config.listen, services, { log }));
+  const failed = (fault: Fault) => log.error({ err: fault }, "a loop of the registry ended");
+  stack.use(background((signal) => resumeRemovals(store, log, signal), failed));
+  stack.use(background((signal) => sweepResources(store, config.sweepMs, log, signal), failed));
+  if (config.plugins !== "") stack.use(await autoload(store, config.plugins, rules, log));
   log.info({ address: server.address }, "registry serves");
   const life = stack.move();
   return { address: server.address, [Symbol.asyncDispose]: () => life.disposeAsync() };

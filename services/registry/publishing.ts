@@ -5,9 +5,9 @@ import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts"
 import type { Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
 import { PluginState, type PluginVersion, type StaticFile } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
-import { type Bundle, type BundleLimits, readBundle } from "./bundle.ts";
+import { type Bundle, type BundleLimits, MODULE, readBundle } from "./bundle.ts";
 import { memoryPages, namesOf, neededExports, readManifest } from "./manifest.ts";
-import { versionName } from "./names.ts";
+import { pluginAndVersion, versionName } from "./names.ts";
 import { collect } from "./schedule.ts";
 import { latest, settle, settledInstance, versionOf } from "./settling.ts";
 import { type Store, versionsOf } from "./store.ts";
@@ -15,6 +15,8 @@ import { inspectModule, normaliseModule } from "./wasm.ts";
 
 /** Blobs that are written at once. */
 const PARALLEL_BLOBS = 16;
+/** Names of exports are kept with the version, which must fit into one value of the bus. */
+const MAX_EXPORTS_LENGTH = 64 << 10;
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -61,8 +63,17 @@ export async function checkBundle(packed: Uint8Array, limits: BundleLimits): Pro
   );
   const module =
     manifest && facts && collect(mistakes, () => normaliseModule(bundle.module, { maxPages: memoryPages(manifest) }));
-  if (!manifest || !facts || !module) throw Fault.invalid("the plugin cannot be published", mistakes);
-  const exports = facts.exports.filter(({ kind }) => kind === "function").map(({ name }) => name);
+  const exports = (facts?.exports ?? []).filter(({ kind }) => kind === "function").map(({ name }) => name);
+  const length = exports.join(" ").length;
+  if (length > MAX_EXPORTS_LENGTH) {
+    const problem = `has ${exports.length} exports of ${length} characters in all`;
+    mistakes.push({
+      field: MODULE,
+      problem,
+      fix: `keep them within ${MAX_EXPORTS_LENGTH}: export what the host calls`,
+    });
+  }
+  if (!manifest || !module || mistakes.length) throw Fault.invalid("the plugin cannot be published", mistakes);
   return { bundle, bundleDigest: sha256(packed), manifest, module, exports };
 }
 
@@ -88,11 +99,17 @@ export async function publish(store: Store, checked: CheckedBundle, grants: Defa
     if (plugin?.state === PluginState.DRAINING) throw new Fault("precondition", `${plugin.name} is being deleted`);
     // Asked again: another may have published meanwhile.
     const version = (await refuseOtherBytes(store, name, checked)) ?? (await store.versions.create(made, store.now()));
-    const instance = await defaultInstance(store, version, grants);
-    await listPlugin(store, manifest.name);
-    await settle(store, `plugins/${manifest.name}`);
-    return { version, created: stored === undefined, instance };
+    return { version, created: stored === undefined, instance: await complete(store, version, grants) };
   });
+}
+
+/** All that follows from a stored version. Returns the default instance. */
+export async function complete(store: Store, version: PluginVersion, grants: DefaultGrants): Promise<string> {
+  const { plugin } = pluginAndVersion(version.name);
+  const instance = await defaultInstance(store, version, grants);
+  await listPlugin(store, plugin);
+  await settle(store, `plugins/${plugin}`);
+  return instance;
 }
 
 /** The version that is stored already, byte for byte this one. Errors: `exists` when its bytes are others. */

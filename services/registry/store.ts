@@ -81,14 +81,21 @@ export class Collection<T extends Owned> {
 
   /**
    * Reads, edits and writes; again when somebody else wrote in between. With an etag only what was read is changed.
-   * An edit that changes nothing writes nothing. Errors: `not_found`; `conflict` for a stale etag; what `edit` throws.
+   * An edit that changes nothing writes nothing, unless `always`. Errors: `not_found`; `conflict` for a stale etag;
+   * what `edit` throws.
    */
-  async change(name: string, etag: string, nowMs: number, edit: (current: T) => T | Promise<T>): Promise<T> {
+  async change(
+    name: string,
+    etag: string,
+    nowMs: number,
+    edit: (current: T) => T | Promise<T>,
+    always = false,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       const current = await this.get(name);
       if (etag !== "" && etag !== current.etag) throw stale(name, etag, current.etag);
       const edited = await edit(current);
-      if (this.#same(current, edited)) return current;
+      if (!always && this.#same(current, edited)) return current;
       const next = { ...edited, updateTime: toTimestamp(nowMs) };
       try {
         return withEtag(

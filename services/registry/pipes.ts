@@ -1,0 +1,209 @@
+/** Pipes: an instance's fetch bound to a dataset. */
+import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
+import type { PipesServer } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault, type Mistake } from "../kit/fault.ts";
+import type { Methods } from "../kit/grpc.ts";
+import { changedFields, noteMistakes } from "./masks.ts";
+import { idOf, nameMistakes, shown } from "./names.ts";
+import { pageOf } from "./paging.ts";
+import { datasetMistakes, fitMistakes, formMistakes, merge } from "./parameters.ts";
+import { asReason, fingerprint, running, settledPipe } from "./settling.ts";
+import { type Store, stale, versionsOf } from "./store.ts";
+
+const MAX_TAGS = 20;
+const MAX_TAG_LENGTH = 100;
+const MAX_FAILURE_LENGTH = 4_000;
+const SNAKE: readonly (keyof PipeParameters)[] = Object.keys(merge()) as (keyof PipeParameters)[];
+const CHANGEABLE = ["parameters", "tags", "state", "state_reason", ...SNAKE.map((field) => `parameters.${field}`)];
+
+export function pipeMethods(store: Store): Methods<PipesServer> {
+  /** What a pipe depends on. Errors: `not_found`. */
+  const ground = async (pipe: Pipe) => {
+    const instance = await store.instances.get(pipe.instance);
+    const versions = await versionsOf(store, idOf(instance.plugin, "plugins"));
+    return { instance, version: running(instance, versions) };
+  };
+
+  return {
+    async createPipe({ pipe: given }) {
+      if (!given) throw Fault.invalid("pipe", [{ field: "pipe", problem: "is not set" }]);
+      const { instance: owner, metric, location, tags } = given;
+      const mistakes = nameMistakes(metric, "metric", "pipe key");
+      if (location !== "") mistakes.push(...nameMistakes(location, "location", "pipe key"));
+      if (owner === "") mistakes.push({ field: "instance", problem: "is not set", fix: "write instances/{instance}" });
+      const state = given.state || PipeState.ENABLED;
+      mistakes.push(...stateMistakes(state), ...contentMistakes(given, state));
+      refuse(mistakes);
+      return await store.alone(async () => {
+        const pipe: Pipe = {
+          name: `pipes/${[bare(owner), metric, location].filter(Boolean).join(".")}`,
+          instance: owner,
+          metric,
+          location,
+          parameters: merge(given.parameters),
+          effective: undefined,
+          tags,
+          state,
+          stateReason: state === PipeState.PAUSED ? given.stateReason : "",
+          dataset: "",
+          createTime: undefined,
+          updateTime: undefined,
+          etag: "",
+          registered: undefined,
+          registeredFor: "",
+        };
+        const { instance, version } = await ground(pipe);
+        refuseDraining(instance);
+        if (!version?.manifest?.interfaces?.fetch) {
+          throw new Fault("precondition", `${instance.plugin} has no fetch, so ${owner} can have no pipes`);
+        }
+        const settled = settledPipe(pipe, instance, version);
+        refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+        return { pipe: await store.pipes.create(settled, store.now()) };
+      });
+    },
+
+    async getPipe({ name }) {
+      return { pipe: await store.pipes.get(name) };
+    },
+
+    async listPipes(request) {
+      const { items, nextPageToken } = pageOf(await store.pipes.list(), request);
+      return { pipes: items, nextPageToken };
+    },
+
+    async updatePipe({ pipe: given, updateMask }) {
+      if (!given) throw Fault.invalid("pipe", [{ field: "pipe", problem: "is not set" }]);
+      const fields = changedFields(updateMask, CHANGEABLE, (path) => isSet(given, path));
+      return await store.alone(async () => {
+        const pipe = await store.pipes.change(given.name, given.etag, store.now(), async (current) => {
+          const { instance, version } = await ground(current);
+          refuseDraining(instance);
+          const next = edited(current, given, fields);
+          const moved = next.state === current.state ? [] : stateMistakes(next.state);
+          refuse([...moved, ...contentMistakes(next, next.state)]);
+          const settled = settledPipe(next, instance, version);
+          const touched = [...fields].some((field) => field.startsWith("parameters"));
+          if (touched) refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+          return settled;
+        });
+        return { pipe };
+      });
+    },
+
+    async deletePipe({ name, etag }) {
+      await store.alone(async () => {
+        const pipe = await store.pipes.get(name);
+        if (etag !== "" && etag !== pipe.etag) throw stale(name, etag, pipe.etag);
+        await store.pipes.remove(name, etag);
+      });
+      return {};
+    },
+
+    async registerPipe({ name, defaults, failure, etag }) {
+      return await store.alone(async () => {
+        let mistakes: Mistake[] = [];
+        const pipe = await store.pipes.change(name, etag, store.now(), async (current) => {
+          const { instance, version } = await ground(current);
+          const answered = { ...current, registeredFor: fingerprint(current, instance) };
+          const failed = (stateReason: string): Pipe =>
+            current.state === PipeState.PAUSED ? answered : { ...answered, state: PipeState.ERROR, stateReason };
+          if (failure !== "") return failed(`register failed: ${failure.slice(0, MAX_FAILURE_LENGTH)}`);
+          mistakes = formMistakes(merge(defaults), "defaults");
+          if (mistakes.length) return failed(`the answer of register is not usable\n${asReason(mistakes)}`);
+          const woken = current.state === PipeState.PAUSED ? current.state : PipeState.ENABLED;
+          const settled = settledPipe({ ...answered, registered: merge(defaults), state: woken }, instance, version);
+          mistakes = [...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))];
+          return mistakes.length ? failed(`the answer of register is not usable\n${asReason(mistakes)}`) : settled;
+        });
+        refuse(mistakes);
+        return { pipe };
+      });
+    },
+  };
+}
+
+function refuse(mistakes: readonly Mistake[]): void {
+  if (mistakes.length) throw Fault.invalid("pipe", mistakes);
+}
+
+function refuseDraining({ name, state }: Instance): void {
+  if (state === InstanceState.DRAINING) throw new Fault("precondition", `${name} is being deleted`);
+}
+
+function stateMistakes(state: PipeState): Mistake[] {
+  if (state === PipeState.ENABLED || state === PipeState.PAUSED) return [];
+  return [{ field: "state", problem: `${state} cannot be set`, fix: "ENABLED or PAUSED" }];
+}
+
+/** What is wrong with what a user gave, by itself. */
+function contentMistakes({ parameters, tags, stateReason }: Pipe, state: PipeState): Mistake[] {
+  const mistakes = [
+    ...formMistakes(merge(parameters), "parameters"),
+    ...noteMistakes(state === PipeState.PAUSED ? stateReason : ""),
+  ];
+  if (tags.length > MAX_TAGS)
+    mistakes.push({ field: "tags", problem: `has ${tags.length}`, fix: `at most ${MAX_TAGS}` });
+  for (const [i, tag] of tags.entries()) {
+    if (tag !== "" && tag.length <= MAX_TAG_LENGTH) continue;
+    mistakes.push({
+      field: `tags[${i}]`,
+      problem: `${shown(tag)} is no tag`,
+      fix: `1 to ${MAX_TAG_LENGTH} characters`,
+    });
+  }
+  return mistakes;
+}
+
+/** What is wrong with what holds. */
+function holdMistakes({ effective, dataset }: Pipe): Mistake[] {
+  return [...(effective ? fitMistakes(effective, "parameters") : []), ...datasetMistakes(dataset, "parameters.target")];
+}
+
+/** Pipes may share a dataset when one plugin feeds it and they declare the same columns. */
+async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise<Mistake[]> {
+  const sharers = (await store.pipes.list()).filter((p) => p.dataset === pipe.dataset && p.name !== pipe.name);
+  const mistakes: Mistake[] = [];
+  const clash = (other: Pipe, why: string) =>
+    mistakes.push({
+      field: "parameters.target",
+      problem: `${shown(pipe.dataset)} is the dataset of ${other.name}, ${why}`,
+      fix: "choose another target",
+    });
+  const shape = ({ effective: e }: Pipe) => JSON.stringify([e?.columns, e?.datetime, e?.index]);
+  for (const other of sharers.slice(0, 1)) {
+    const owner = other.instance === pipe.instance ? plugin : (await store.instances.find(other.instance))?.plugin;
+    if (owner !== plugin) clash(other, `which ${owner ?? "another plugin"} feeds`);
+    else if (shape(other) !== shape(pipe)) clash(other, "whose columns, datetime or index differ");
+  }
+  return mistakes;
+}
+
+function isSet(given: Pipe, path: string): boolean {
+  if (path === "parameters") return given.parameters !== undefined;
+  if (path === "tags") return given.tags.length > 0;
+  if (path === "state") return given.state !== PipeState.UNSPECIFIED;
+  return path === "state_reason" && given.stateReason !== "";
+}
+
+function edited(current: Pipe, given: Pipe, fields: ReadonlySet<string>): Pipe {
+  const next = { ...current };
+  if (fields.has("parameters")) next.parameters = merge(given.parameters);
+  for (const field of SNAKE) {
+    if (fields.has(`parameters.${field}`)) {
+      next.parameters = { ...merge(next.parameters), [field]: merge(given.parameters)[field] };
+    }
+  }
+  if (fields.has("tags")) next.tags = given.tags;
+  if (fields.has("state") && given.state !== PipeState.UNSPECIFIED && given.state !== current.state) {
+    next.state = given.state;
+    next.stateReason = "";
+    // Who enables a pipe again wants it tried again.
+    if (given.state === PipeState.ENABLED) next.registeredFor = "";
+  }
+  if (fields.has("state_reason") && next.state === PipeState.PAUSED) next.stateReason = given.stateReason;
+  return next;
+}
