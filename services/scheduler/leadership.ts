@@ -1,10 +1,12 @@
 /** Who leads: a lease in kv that is renewed while held, given back on a clean stop, and taken over as soon as it lapses. */
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { background, pause } from "../kit/lifecycle.ts";
+import { background, pause, within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 
 const KEY = "scheduler";
+
+export type LeaseKv = Pick<Kv, "create" | "update" | "delete">;
 
 /** What the lease is judged by. `nowMs` must not jump: a monotonic clock. */
 export interface LeaseTiming {
@@ -26,7 +28,7 @@ interface Held {
 }
 
 /** `name` tells people who leads; it need not be unique. Disposing gives the lease back. */
-export function lead(kv: Kv, name: string, { ttlMs, nowMs }: LeaseTiming, log: Logger): Leadership {
+export function lead(kv: LeaseKv, name: string, { ttlMs, nowMs }: LeaseTiming, log: Logger): Leadership {
   const trustMs = Math.floor((ttlMs * 2) / 3);
   const renewMs = Math.floor(ttlMs / 5);
   const value = new TextEncoder().encode(JSON.stringify({ name }));
@@ -36,11 +38,11 @@ export function lead(kv: Kv, name: string, { ttlMs, nowMs }: LeaseTiming, log: L
     // The lease is counted from before the call: the bus cannot have started its ttl any earlier.
     const startMs = nowMs();
     if (held) {
-      held.revision = await kv.update(KEY, value, held.revision);
+      held.revision = await within(trustMs, "renewing the lease", kv.update(KEY, value, held.revision));
       held.untilMs = startMs + trustMs;
       return;
     }
-    const epoch = await kv.create(KEY, value);
+    const epoch = await within(trustMs, "taking the lease", kv.create(KEY, value));
     held = { epoch, revision: epoch, untilMs: startMs + trustMs };
     log.info({ epoch: String(epoch) }, "leading");
   };
@@ -69,7 +71,7 @@ export function lead(kv: Kv, name: string, { ttlMs, nowMs }: LeaseTiming, log: L
       const last = held;
       held = undefined;
       if (!last) return;
-      await kv.delete(KEY, last.revision).catch((thrown) => {
+      await within(trustMs, "giving the lease back", kv.delete(KEY, last.revision)).catch((thrown) => {
         log.warn({ reason: Fault.from(thrown).message }, "the lease was not given back; it lapses by itself");
       });
     },

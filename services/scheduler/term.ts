@@ -1,4 +1,5 @@
 /** One term of a leader: sends what is due, holds back while the queue is full, loses nothing that is due. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { find } from "../../proto/catalog.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import type { Queue } from "../bus/ports.ts";
@@ -19,6 +20,10 @@ const BATCH = 256;
 const MAX_SYNCS = 8;
 /** How long nothing new is taken after the queue was full or the bus away. */
 const HOLD_BACK_MS = 500;
+/** Looked at in one go: some 10 ms. */
+const CATCH_UP_STEPS = 5_000;
+/** Then what is due is sent before the rest is looked at. */
+const CATCH_UP_MS = 1_000;
 /** Work that has not begun after this many periods is dropped by the executor. */
 const EXPIRE_PERIODS = 2;
 
@@ -59,7 +64,7 @@ export class Term implements AsyncDisposable {
   constructor(epoch: bigint, ports: TermPorts) {
     this.epoch = epoch;
     this.#ports = ports;
-    this.#timetable = new Timetable(ports.catalog, ports.nowMs(), (owner, fault) => this.#report(owner, fault));
+    this.#timetable = new Timetable(ports.catalog, (owner, fault) => this.#report(owner, fault));
   }
 
   get size(): number {
@@ -74,6 +79,7 @@ export class Term implements AsyncDisposable {
   async tick(): Promise<void> {
     const { holds, nowMs, counts } = this.#ports;
     if (!this.#repaired) await this.#repair();
+    await this.#catchUp();
     while (holds() && nowMs() >= this.#holdUntilMs) {
       const taken = this.#timetable.heap.take(nowMs(), BATCH);
       this.#startSyncs();
@@ -97,6 +103,13 @@ export class Term implements AsyncDisposable {
     this.#ending.abort();
     this.#pipes.clear();
     await Promise.all(this.#syncing.values());
+  }
+
+  /** A change of the catalogue may touch a million entries: the lease must be renewed meanwhile. */
+  async #catchUp(): Promise<void> {
+    const { holds, nowMs } = this.#ports;
+    const endMs = nowMs() + CATCH_UP_MS;
+    while (this.#timetable.catchUp(nowMs(), CATCH_UP_STEPS) && holds() && nowMs() < endMs) await nextTurn();
   }
 
   /** What a former leader claimed and did not send. Pipes with a manual schedule have no due moment to heal at. */

@@ -11,7 +11,6 @@ import { phaseOf, type Schedule } from "./schedule.ts";
 import {
   type Catalog,
   type PollerPlan,
-  picked,
   planOfPoller,
   scheduleOfPipe,
   whyInstanceRests,
@@ -39,6 +38,7 @@ const FIRST_POLL_SPREAD_MS = 5_000;
 const REGISTER_AGAIN: Schedule = { kind: "every", periodMs: 60_000 };
 const LONG_AGO_MS = 0;
 
+/** Changes are noted at once and worked off in slices: a million entries must not hold up whoever shares the thread. */
 export class Timetable {
   readonly heap = new DueHeap<Entry>();
   readonly #catalog: Catalog;
@@ -47,64 +47,89 @@ export class Timetable {
   readonly #keys = new Map<string, Set<string>>();
   /** Pollers of kind POLL that run. */
   readonly #polls = new Map<string, { readonly poller: Poller; readonly plan: PollerPlan }>();
+  /** Pipes and pollers to look at anew, and the one that is being looked at. */
+  readonly #dirty = new Set<string>();
+  #current: Generator<void> | undefined;
+  #nowMs = 0;
 
   /** `onProblem` hears of pipes and pollers whose settings do not parse: these are not scheduled. */
-  constructor(catalog: Catalog, nowMs: number, onProblem: (owner: string, fault: Fault) => void) {
+  constructor(catalog: Catalog, onProblem: (owner: string, fault: Fault) => void) {
     this.#catalog = catalog;
     this.#onProblem = onProblem;
-    this.change(undefined, nowMs);
+    this.change(undefined, 0);
   }
 
   /** An entity was written or removed; undefined: look at everything anew. */
   change(name: string | undefined, nowMs: number): void {
     const kind = name?.slice(0, name.indexOf("/"));
     if (name === undefined) {
-      const owners = new Set(this.#keys.keys());
-      for (const owner of this.#owners(() => true)) owners.add(owner);
-      for (const owner of owners) this.#update(owner, nowMs);
-    } else if (kind === "pipes" || kind === "pollers") this.#update(name, nowMs);
+      for (const owner of this.#keys.keys()) this.#dirty.add(owner);
+      this.#mark(() => true);
+    } else if (kind === "pipes" || kind === "pollers") this.#dirty.add(name);
     else if (kind === "resources") this.#updateResource(name, nowMs);
-    else if (kind === "instances") {
-      for (const owner of this.#owners(({ instance }) => instance === name)) this.#update(owner, nowMs);
-    } else if (kind === "plugins" && name.includes("/versions/")) {
+    else if (kind === "instances") this.#mark(({ instance }) => instance === name);
+    else if (kind === "plugins" && name.includes("/versions/")) {
       // A version may come after the instance that runs it, with the defaults that its pollers lack.
-      for (const poller of [...all(this.#catalog, "poller")]) {
-        if (!poller.schedule || !poller.filter) this.#update(poller.name, nowMs);
+      this.#mark((owner) => "kind" in owner && (!owner.schedule || !owner.filter));
+    }
+  }
+
+  /** Looks at `steps` pipes, pollers and resources at most. Returns whether there is more to do. */
+  catchUp(nowMs: number, steps: number): boolean {
+    this.#nowMs = nowMs;
+    for (let left = steps; left > 0; ) {
+      if (!this.#current) {
+        const [owner] = this.#dirty;
+        if (owner === undefined) return false;
+        this.#dirty.delete(owner);
+        this.#current = this.#update(owner);
       }
+      left -= 1;
+      if (this.#current.next().done) this.#current = undefined;
     }
+    return true;
   }
 
-  #owners(picks: (owner: Pipe | Poller) => boolean): string[] {
-    const owners = [...all(this.#catalog, "pipe"), ...all(this.#catalog, "poller")];
-    return owners.filter(picks).map(({ name }) => name);
+  #mark(picks: (owner: Pipe | Poller) => boolean): void {
+    for (const pipe of all(this.#catalog, "pipe")) if (picks(pipe)) this.#dirty.add(pipe.name);
+    for (const poller of all(this.#catalog, "poller")) if (picks(poller)) this.#dirty.add(poller.name);
   }
 
-  #update(owner: string, nowMs: number): void {
-    const former = this.#keys.get(owner);
+  /** Resources may change between two steps: `#updateResource` then writes into the new set of keys. */
+  *#update(owner: string): Generator<void> {
+    const former = this.#keys.get(owner) ?? [];
     const keys = new Set<string>();
+    this.#keys.set(owner, keys);
     for (const entry of this.#entriesOf(owner)) {
-      keys.add(entry.key);
-      this.#set(entry, nowMs);
+      if (entry) {
+        keys.add(entry.key);
+        this.#set(entry, this.#nowMs);
+      }
+      yield;
     }
-    for (const key of former ?? []) if (!keys.has(key)) this.heap.delete(key);
-    if (keys.size > 0 || this.#polls.has(owner)) this.#keys.set(owner, keys);
-    else this.#keys.delete(owner);
+    for (const key of former) {
+      if (!keys.has(key)) this.heap.delete(key);
+      yield;
+    }
+    if (keys.size === 0 && !this.#polls.has(owner)) this.#keys.delete(owner);
   }
 
-  #entriesOf(owner: string): Entry[] {
+  /** Also undefined for each resource that is not picked: looking at it took its time. */
+  *#entriesOf(owner: string): Generator<Entry | undefined> {
     this.#polls.delete(owner);
     try {
       const pipe = find(this.#catalog, "pipe", owner);
-      if (pipe) return entriesOfPipe(this.#catalog, pipe);
+      if (pipe) yield entryOfPipe(this.#catalog, pipe);
       const poller = find(this.#catalog, "poller", owner);
-      if (!poller || whyPollerRests(this.#catalog, poller)) return [];
+      if (!poller || whyPollerRests(this.#catalog, poller)) return;
       const plan = planOfPoller(this.#catalog, poller);
-      if (poller.kind === PollerKind.DISCOVER) return discoverEntry(poller, plan);
+      if (poller.kind === PollerKind.DISCOVER) return yield discoverEntry(poller, plan);
       this.#polls.set(owner, { poller, plan });
-      return picked(this.#catalog, plan).flatMap((resource) => pollEntry(poller, plan, resource));
+      for (const resource of all(this.#catalog, "resource")) {
+        yield plan.filter(resource) ? pollEntry(poller, plan, resource) : undefined;
+      }
     } catch (thrown) {
       this.#onProblem(owner, Fault.from(thrown));
-      return [];
     }
   }
 
@@ -112,11 +137,14 @@ export class Timetable {
     const resource = find(this.#catalog, "resource", name);
     for (const [owner, { poller, plan }] of this.#polls) {
       const keys = this.#keys.get(owner);
-      const [entry] = resource && plan.filter(resource) ? pollEntry(poller, plan, resource) : [];
+      const entry = resource && plan.filter(resource) ? pollEntry(poller, plan, resource) : undefined;
       if (entry) {
         keys?.add(entry.key);
         this.#set(entry, nowMs);
-      } else if (keys?.delete(pollKey(owner, name))) this.heap.delete(pollKey(owner, name));
+      } else {
+        keys?.delete(pollKey(owner, name));
+        this.heap.delete(pollKey(owner, name));
+      }
     }
   }
 
@@ -129,31 +157,35 @@ export class Timetable {
   }
 }
 
-function entriesOfPipe(catalog: Catalog, pipe: Pipe): Entry[] {
+function entryOfPipe(catalog: Catalog, pipe: Pipe): Entry | undefined {
   const { name: owner } = pipe;
   if (pipe.state === PipeState.PENDING && !whyInstanceRests(catalog, pipe.instance)) {
     const firstMs = at(pipe.updateTime);
     const key = `${owner}/register`;
-    return [{ kind: "register", key, owner, resource: "", schedule: REGISTER_AGAIN, firstMs, identity: pipe.etag }];
+    return { kind: "register", key, owner, resource: "", schedule: REGISTER_AGAIN, firstMs, identity: pipe.etag };
   }
-  if (whyPipeRests(catalog, pipe)) return [];
+  if (whyPipeRests(catalog, pipe)) return undefined;
   const schedule = scheduleOfPipe(pipe);
-  if (schedule.kind === "manual") return [];
+  if (schedule.kind === "manual") return undefined;
   const firstMs = schedule.kind === "every" ? at(pipe.createTime) : LONG_AGO_MS;
   // Not the etag: it changes with a tag, too, and a changed identity means one more look at the windows.
   const { schedule: text, begin, end, chunk } = pipe.effective ?? {};
   const identity = JSON.stringify([text, begin, end, chunk]);
-  return [{ kind: "sync", key: owner, owner, resource: "", schedule, firstMs, identity }];
+  return { kind: "sync", key: owner, owner, resource: "", schedule, firstMs, identity };
 }
 
-function discoverEntry({ name, createTime }: Poller, { schedule, scheduleText }: PollerPlan): Entry[] {
-  if (schedule.kind === "manual") return [];
+function discoverEntry({ name, createTime }: Poller, { schedule, scheduleText }: PollerPlan): Entry | undefined {
+  if (schedule.kind === "manual") return undefined;
   const firstMs = schedule.kind === "every" ? at(createTime) : LONG_AGO_MS;
-  return [{ kind: "discover", key: name, owner: name, resource: "", schedule, firstMs, identity: scheduleText }];
+  return { kind: "discover", key: name, owner: name, resource: "", schedule, firstMs, identity: scheduleText };
 }
 
-function pollEntry({ name, createTime }: Poller, { schedule, scheduleText }: PollerPlan, resource: Resource): Entry[] {
-  if (schedule.kind === "manual") return [];
+function pollEntry(
+  { name, createTime }: Poller,
+  { schedule, scheduleText }: PollerPlan,
+  resource: Resource,
+): Entry | undefined {
+  if (schedule.kind === "manual") return undefined;
   const key = pollKey(name, resource.name);
   let firstMs = LONG_AGO_MS;
   if (schedule.kind === "every") {
@@ -161,7 +193,7 @@ function pollEntry({ name, createTime }: Poller, { schedule, scheduleText }: Pol
     firstMs = bornMs + phaseOf(key, Math.min(schedule.periodMs, FIRST_POLL_SPREAD_MS));
   }
   const identity = `${scheduleText} ${firstMs}`;
-  return [{ kind: "poll", key, owner: name, resource: resource.name, schedule, firstMs, identity }];
+  return { kind: "poll", key, owner: name, resource: resource.name, schedule, firstMs, identity };
 }
 
 const pollKey = (poller: string, resource: string) => `${poller}/${resource}`;

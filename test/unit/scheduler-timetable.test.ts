@@ -7,8 +7,10 @@ import { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { Fault } from "../../services/kit/fault.ts";
 import { Timetable } from "../../services/scheduler/timetable.ts";
+import { seeded } from "../harness/random.ts";
 import { instance, pipe, poller, resource } from "../harness/scheduling.ts";
 
+const ALL = 1e9;
 const T0 = Date.parse("2026-01-01T00:00:00Z");
 const stamp = (ms: number) => ({ seconds: BigInt(Math.floor(ms / 1_000)), nanos: (ms % 1_000) * 1_000_000 });
 const old = { createTime: stamp(T0 - 86_400_000) };
@@ -19,17 +21,20 @@ function world(...entities: Entity[]) {
   const catalog = new Map(entities.map((entity) => [entity.value.name, entity]));
   const problems: [string, Fault][] = [];
   const clock = { nowMs: T0 };
-  const timetable = new Timetable(catalog, T0, (owner, fault) => problems.push([owner, fault]));
+  const timetable = new Timetable(catalog, (owner, fault) => problems.push([owner, fault]));
+  timetable.catchUp(T0, ALL);
   return {
     timetable,
     problems,
     put(entity: Entity) {
       catalog.set(entity.value.name, entity);
       timetable.change(entity.value.name, clock.nowMs);
+      timetable.catchUp(clock.nowMs, ALL);
     },
     remove(name: string) {
       catalog.delete(name);
       timetable.change(name, clock.nowMs);
+      timetable.catchUp(clock.nowMs, ALL);
     },
     /** Everything that comes due while the clock moves on, as [key, ms since T0]. */
     run(ms: number) {
@@ -167,4 +172,34 @@ test("settings that do not parse are reported, and the others go on", () => {
     ["pipes/up.daily", "invalid"],
     ["pollers/up", "invalid"],
   ]);
+});
+
+test("changes between the slices of a long look are not lost, whatever their order", () => {
+  const random = seeded(3);
+  for (let round = 0; round < 200; round += 1) {
+    const catalog = new Map<string, Entity>([["instances/up", i()]]);
+    const put = (entity: Entity) => catalog.set(entity.value.name, entity);
+    put(p({ filter: 'resource.type == "url"' }));
+    for (let n = 0; n < 20; n += 1) put(r(`h${n}`));
+    const timetable = new Timetable(catalog, () => {});
+    for (let step = 0; step < 60; step += 1) {
+      timetable.catchUp(T0, Math.floor(random() * 6));
+      const id = `h${Math.floor(random() * 25)}`;
+      const dice = random();
+      if (dice < 0.3) catalog.delete(`resources/${id}`);
+      else put(r(id, { type: dice < 0.7 ? "url" : "dns" }));
+      timetable.change(`resources/${id}`, T0);
+      if (random() < 0.2) {
+        put(p({ filter: `resource.type == "${random() < 0.5 ? "url" : "dns"}"`, schedule: "every 30s" }));
+        timetable.change("pollers/up", T0);
+      }
+      if (random() < 0.05) timetable.change(undefined, T0);
+    }
+    timetable.catchUp(T0, ALL);
+    const anew = new Timetable(catalog, () => {});
+    anew.catchUp(T0, ALL);
+    const entries = (t: Timetable) => [...t.heap.keys()].sort().map((key) => t.heap.get(key)?.identity);
+    expect([...timetable.heap.keys()].sort()).toEqual([...anew.heap.keys()].sort());
+    expect(entries(timetable)).toEqual(entries(anew));
+  }
 });
