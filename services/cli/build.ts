@@ -8,12 +8,13 @@ import { Fault } from "../kit/fault.ts";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface Built {
-  /** Path of the packed bundle. */
-  readonly bundle: string;
-  /** Size of the module in bytes. */
+  /** The packed bundle. */
+  readonly path: string;
+  /** Size of the bundle. */
   readonly bytes: number;
-  /** How long it took; a cached build takes milliseconds. */
-  readonly elapsedMs: number;
+  readonly ms: number;
+  /** Whether an earlier build of the same sources was used. */
+  readonly cached: boolean;
 }
 
 /** Builds a plugin's folder into a bundle. Errors: `invalid` with the compiler's words, file and line included. */

@@ -46,9 +46,9 @@ function library(): string | undefined {
   }
 }
 
-async function diagnose(http: string): Promise<Finding[]> {
+async function diagnose(http: string, env: NodeJS.ProcessEnv): Promise<Finding[]> {
   const chdb = library();
-  const nats = await findNatsServer().catch(() => undefined);
+  const nats = findNatsServer(env);
   const ready = await fetch(`http://${http}/readyz`, { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) }).catch(
     () => undefined,
   );
@@ -115,7 +115,7 @@ export const clusterCommands: readonly Command[] = [
     doc: "Says what this machine lacks and how to get it, and how the platform is. Exit 1 when something needed is missing.",
     flags: {},
     async run({ terminal, env }) {
-      const findings = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400");
+      const findings = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400", env);
       terminal.result(findings, () =>
         table(
           ["", "what", "found", "what to do"],

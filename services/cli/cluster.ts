@@ -1,13 +1,12 @@
 /** A cluster on one machine: NATS, ClickHouse and every service as processes of their own, on free ports. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { startClickHouse } from "../results/results.ts";
 import { root } from "./build.ts";
-import { startNatsServer } from "./nats-server.ts";
+import { freePort, startNatsServer } from "./nats-process.ts";
 
 export interface ClusterOptions {
   readonly folder: string;
@@ -91,19 +90,6 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
-/** Asks the system; `wanted` when it is free, else any. The port may be lost again before it is used: the start then fails. */
-async function freePort(wanted: number): Promise<number> {
-  const attempt = (port: number) =>
-    new Promise<number>((resolve, reject) => {
-      const probe = createServer().once("error", reject);
-      probe.listen(port, "127.0.0.1", () => {
-        const { port: bound } = probe.address() as { port: number };
-        probe.close(() => resolve(bound));
-      });
-    });
-  return attempt(wanted).catch(() => attempt(0));
-}
-
 async function startMember(name: string, command: string, env: NodeJS.ProcessEnv) {
   const child = spawn(process.execPath, [join(root, "services/cli/main.ts"), command], {
     env: { MILLRACE_LOG: "warn", ...env },
@@ -133,7 +119,9 @@ function ready(child: ChildProcess, name: string, gone: Promise<void>): Promise<
   return new Promise((resolve, reject) => {
     child.on("message", (message: { ready?: string }) => message.ready && resolve(message.ready));
     child.once("error", reject);
-    gone.then(() => reject(new Fault("unavailable", `${name} ended while it started, exit code ${child.exitCode}`)));
+    void gone.then(() =>
+      reject(new Fault("unavailable", `${name} ended while it started, exit code ${child.exitCode}`)),
+    );
   });
 }
 

@@ -26,6 +26,10 @@ const METRICS_TIMEOUT_MS = 60_000;
 /** Kept when free, so that a second start finds the config of the first unchanged. */
 const SOURCE_PORT = 7409;
 
+/** A small question that the weather source answers, to watch it by. */
+const ONE_DAY =
+  "/v1/archive?latitude=47.6&longitude=-122.3&start_date=2012-01-01&end_date=2012-01-01&daily=temperature_2m_max";
+
 export interface DemoOptions {
   readonly platform: { readonly http: string; readonly grpc: string };
   readonly terminal: Terminal;
@@ -43,10 +47,10 @@ export async function runDemo({ platform, terminal, env, stack, signal, sourcePo
   await publishExamples(api, terminal);
   await configure(api, "weather", { source: "demo", base_url: `http://${source.address}` });
   const endpoints = [
-    { name: "Millrace readiness", url: `http://${platform.http}/readyz` },
-    { name: "Millrace API", url: `http://${platform.http}/v1/plugins` },
-    { name: "Weather source", url: `http://${source.address}/v1/archive` },
-    { name: "Nobody home", url: "http://127.0.0.1:9/" },
+    { name: "millrace-readiness", url: `http://${platform.http}/readyz` },
+    { name: "millrace-api", url: `http://${platform.http}/v1/plugins` },
+    { name: "weather-source", url: `http://${source.address}${ONE_DAY}` },
+    { name: "nobody-home", url: "http://127.0.0.1:9/" },
   ];
   await configure(api, "uptime", { endpoints });
   await ensurePoller(api, "uptime-discover", PollerKind.DISCOVER, "every 1m");
@@ -71,8 +75,8 @@ async function publishExamples(api: Api, terminal: Terminal): Promise<void> {
   using bar = terminal.bar("plugins", EXAMPLES.length);
   for (const [done, name] of EXAMPLES.entries()) {
     bar.update(done, `building ${name}`);
-    const { bundle } = await buildPlugin(join(root, "plugins-sdk/examples", name));
-    const request = { bundle: await readFile(bundle), validateOnly: false };
+    const { path } = await buildPlugin(join(root, "plugins-sdk/examples", name));
+    const request = { bundle: await readFile(path), validateOnly: false };
     await api.call(PluginsService.publishPlugin, request).catch((thrown) => {
       // An older version stays in service when a developer changed the source and not the version.
       if (Fault.from(thrown).code !== "exists") throw thrown;

@@ -20,7 +20,7 @@ async function bundleOf(path: string): Promise<Buffer> {
     const fix = "name a bundle (.tgz) or a plugin's folder";
     throw Fault.invalid("plugin publish", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
   }
-  return readFile(found.isDirectory() ? (await buildPlugin(path)).bundle : path);
+  return readFile(found.isDirectory() ? (await buildPlugin(path)).path : path);
 }
 
 /** A JSON object given as text, or as `@file`. */

@@ -21,13 +21,14 @@ export interface CallContext {
   remainingMs(): number;
 }
 
+// From the most to the least able call: a stream also looks like a unary call.
 type Handler<H> = H extends (call: infer C, ...rest: never[]) => void
   ? C extends grpc.ServerDuplexStream<infer I, infer O>
     ? (requests: AsyncIterable<I>, context: CallContext) => AsyncIterable<O>
-    : C extends grpc.ServerUnaryCall<infer I, infer O>
-      ? (request: I, context: CallContext) => Promise<O>
-      : C extends grpc.ServerWritableStream<infer I, infer O>
-        ? (request: I, context: CallContext) => AsyncIterable<O>
+    : C extends grpc.ServerWritableStream<infer I, infer O>
+      ? (request: I, context: CallContext) => AsyncIterable<O>
+      : C extends grpc.ServerUnaryCall<infer I, infer O>
+        ? (request: I, context: CallContext) => Promise<O>
         : never
   : never;
 
