@@ -1,14 +1,14 @@
 /** The catalogue stream: everything the registry owns, then every change, for one reader at its own pace. */
 import type { CatalogServer, WatchCatalogResponse } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
 import { Fault } from "../kit/fault.ts";
-import type { CallContext, Methods } from "../kit/grpc.ts";
+import type { Methods } from "../kit/grpc.ts";
 import type { CollectionChange, Store } from "./store.ts";
 
 type Change = NonNullable<WatchCatalogResponse["change"]>;
 
 export function catalogMethods(store: Store): Methods<CatalogServer> {
-  const methods = {
-    async *watchCatalog(_: unknown, { signal }: CallContext): AsyncGenerator<WatchCatalogResponse> {
+  return {
+    async *watchCatalog(_, { signal }): AsyncGenerator<WatchCatalogResponse> {
       // Nothing of what refers to something comes before it.
       const sources = [
         changes(store.plugins.watch(signal), (value) => ({ $case: "plugin", value })),
@@ -31,8 +31,6 @@ export function catalogMethods(store: Store): Methods<CatalogServer> {
       for await (const change of together(sources, signal)) yield { change };
     },
   };
-  // The adapter takes streams of responses; its type calls them promises.
-  return methods as unknown as Methods<CatalogServer>;
 }
 
 const broken = () => new Fault("unavailable", "the bus ended the watch; start anew");

@@ -4,6 +4,8 @@ import type { Mistake } from "../kit/fault.ts";
 import { shown } from "./names.ts";
 
 const MAX_LENGTH = 2_000;
+/** A filter is asked once for each resource. */
+const LIMITS = { maxAstNodes: 1_000, maxDepth: 50 };
 const RESOURCE = {
   name: "string",
   id: "string",
@@ -20,7 +22,7 @@ export function filterMistakes(filter: string, field: string): Mistake[] {
   if (filter.length > MAX_LENGTH) {
     return [{ field, problem: `has ${filter.length} characters`, fix: `at most ${MAX_LENGTH}` }];
   }
-  const environment = new Environment().registerVariable("resource", { schema: RESOURCE });
+  const environment = new Environment({ limits: LIMITS }).registerVariable("resource", { schema: RESOURCE });
   try {
     const { valid, type, error } = environment.parse(filter).check();
     if (!valid) return [mistake(filter, field, error)];

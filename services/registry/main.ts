@@ -47,7 +47,7 @@ export interface Ports {
 
 export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<Running> {
   await using stack = new AsyncDisposableStack();
-  const closing = stack.adopt(new AbortController(), (controller) => controller.abort());
+  const closing = new AbortController();
   const store = await openStore(bus);
   const limits = { ...BUNDLE_LIMITS, packedBytes: config.bundleMaxMib << 20 };
   const rules = { limits, grants: config.defaultGrants };
@@ -61,6 +61,8 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
   ];
   await recover(store, rules.grants, log);
   const server = stack.use(await serve(config.listen, services, { log }));
+  // Before the server: a deletion that waits for running work lets go at once.
+  stack.defer(() => closing.abort());
   const failed = (fault: Fault) => log.error({ err: fault }, "a loop of the registry ended");
   stack.use(background((signal) => resumeRemovals(store, log, signal), failed));
   stack.use(background((signal) => sweepResources(store, config.sweepMs, log, signal), failed));

@@ -128,7 +128,7 @@ async function drained(store: Store, owners: readonly string[], drainMs: number,
   await pause(NEWS_MS, signal);
   for (;;) {
     const held = (await store.locks.list("run")).map((entry) => runOf(entry.key));
-    if (!held.some((run) => owners.some((owner) => run.startsWith(`${owner}/`)))) return;
+    if (!held.some((run) => owners.some((owner) => run === owner || run.startsWith(`${owner}/`)))) return;
     if (performance.now() > deadlineMs) return;
     if (!(await pause(LOOK_MS, signal)))
       throw new Fault("unavailable", "the registry is closing; deletion goes on later");

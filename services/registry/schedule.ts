@@ -18,9 +18,12 @@ export function scheduleMistakes(schedule: string, field: string, { manual }: { 
     return durationMistakes(words[0] as string, field, MIN_EVERY_MS, MAX_EVERY_MS);
   }
   if (kind !== "cron") return wrong("is not a schedule");
-  const zone = words.length > 1 && isTimeZone(words.at(-1) as string) ? (words.pop() as string) : "UTC";
+  const zone = words.length > 5 && isTimeZone(words.at(-1) as string) ? (words.pop() as string) : "UTC";
+  if (words.length !== 5 && words.length !== 6) return wrong(`has ${words.length} cron fields`);
+  // Its `?` means "now", which would make a schedule depend on when it is read.
+  if (words.some((word) => word.includes("?"))) return wrong("has a ?", "write *");
   try {
-    const next = new Cron(words.join(" "), { timezone: zone, paused: true }).nextRun();
+    const next = new Cron(words.join(" "), { timezone: zone, paused: true, mode: "5-or-6-parts" }).nextRun();
     return next ? [] : wrong("never comes", "choose a day that exists");
   } catch (thrown) {
     return wrong(`is not a cron expression: ${(thrown as Error).message.replace(/^CronPattern: /, "")}`);

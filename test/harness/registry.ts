@@ -34,8 +34,8 @@ export async function startRegistry(bus: Bus, over: Partial<Config<typeof settin
       return { changes, ended: follow() };
     },
     async [Symbol.asyncDispose]() {
-      channel.close();
       await registry[Symbol.asyncDispose]();
+      channel.close();
     },
   };
 }

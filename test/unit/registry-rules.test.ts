@@ -74,7 +74,7 @@ test("schedules and durations: the good and the bad", () => {
     "cron 15 3 * * *",
     "cron 15 3 * * * Europe/Berlin",
     "cron 0 15 3 * * MON",
-    "cron @daily UTC",
+    "cron 0 3 * * * UTC",
   ])
     expect([schedule, ok(schedule)]).toEqual([schedule, true]);
   for (const schedule of [
@@ -84,6 +84,8 @@ test("schedules and durations: the good and the bad", () => {
     "every 1 h",
     "every 10ms",
     "cron",
+    "cron @daily",
+    "cron ? 3 * * *",
     "cron x",
     "cron 15 3 * * * Mars/Base",
     "EVERY 1h",
