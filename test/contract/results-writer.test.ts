@@ -219,6 +219,19 @@ describe("what a row may hold", () => {
     expect(await column(results)).toEqual(["-1"]);
   });
 
+  test("of chunks that share an INSERT a bad one fails alone", async () => {
+    await using results = await openTestResults(server, { batchAgeMs: 200 });
+    await results.ensureDataset({ dataset: "weather", columns: { n: "int64" } });
+    await results.appendChunk(chunkOf({ chunk: 0, rows: [{ n: 0 }] }));
+    const values: (number | string)[] = [1, 2, "bad", 4, 5];
+    const settled = await Promise.allSettled(
+      values.map((n, i) => results.appendChunk(chunkOf({ chunk: i + 1, rows: [{ n }] }))),
+    );
+    expect(settled.map(({ status }) => status === "fulfilled")).toEqual([true, true, false, true, true]);
+    await results.commit(runRecord({ ...RUN, parts: [{ fence: 7n, chunks: 6 }] }));
+    expect(await column(results)).toEqual(["0", "1", "2", "4", "5"]);
+  });
+
   test.each(["nonsense", '{"n":1}{"n":2}', "[1]", '{"n":1', "5"])("%s is no row", async (line) => {
     await using results = await openTestResults(server);
     await results.ensureDataset({ dataset: "weather", columns: { n: "int64" } });
