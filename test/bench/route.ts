@@ -60,9 +60,11 @@ interface Figures {
   readonly ratePerS: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** CPU of the arm's process, all its threads, for one request. Holds on a busy machine too, where rates do not. */
+  readonly cpuUs: number;
 }
 
-async function drive(url: string, connections: number): Promise<Figures> {
+async function drive({ url, child }: Arm, connections: number): Promise<Figures> {
   const dispatcher = new Agent({ connections, pipelining: 1 });
   const tookMs: number[] = [];
   const loop = async (untilMs: number, keep: boolean) => {
@@ -80,21 +82,39 @@ async function drive(url: string, connections: number): Promise<Figures> {
   };
   await all(WARM_UP_MS, false);
   const began = performance.now();
+  const cpuBefore = await cpuOf(child);
   await all(MEASURE_MS, true);
+  const cpuUs = ((await cpuOf(child)) - cpuBefore) / tookMs.length;
   const ratePerS = (tookMs.length / (performance.now() - began)) * 1_000;
   await dispatcher.close();
   tookMs.sort((a, b) => a - b);
   const at = (share: number) => tookMs[Math.floor(tookMs.length * share)] as number;
-  return { ratePerS, p50Ms: at(0.5), p99Ms: at(0.99) };
+  return { ratePerS, p50Ms: at(0.5), p99Ms: at(0.99), cpuUs };
 }
 
 async function serveArm(name: "bare" | "chain"): Promise<void> {
   await using stack = new AsyncDisposableStack();
   process.send?.(await (name === "bare" ? bare(stack) : chain(stack)));
+  process.on("message", () => {
+    const { user, system } = process.cpuUsage();
+    process.send?.(user + system);
+  });
   await once(process, "disconnect");
 }
 
-async function startArm(name: "bare" | "chain"): Promise<{ url: string; child: ChildProcess }> {
+/** Microseconds so far. */
+async function cpuOf(child: ChildProcess): Promise<number> {
+  child.send("cpu");
+  const [us] = await once(child, "message", { signal: AbortSignal.timeout(READY_MS) });
+  return us as number;
+}
+
+interface Arm {
+  readonly url: string;
+  readonly child: ChildProcess;
+}
+
+async function startArm(name: "bare" | "chain"): Promise<Arm> {
   const child = fork(import.meta.filename, [name], { execPath: process.execPath });
   const [url] = await once(child, "message", { signal: AbortSignal.timeout(READY_MS) });
   return { url: url as string, child };
@@ -108,7 +128,7 @@ async function compare(): Promise<void> {
       const seen: [Figures[], Figures[]] = [[], []];
       // A B A B, so that drift of the machine shows as noise and not as a difference.
       for (let round = 0; round < ROUNDS; round += 1) {
-        for (const arm of [0, 1] as const) seen[arm].push(await drive(arms[arm].url, connections));
+        for (const arm of [0, 1] as const) seen[arm].push(await drive(arms[arm], connections));
       }
       const add = (name: string, unit: string, [a, b]: readonly number[]) => {
         const value = ((a as number) + (b as number)) / 2;
@@ -141,6 +161,9 @@ async function compare(): Promise<void> {
         "ms",
         routed.map(({ p50Ms }) => p50Ms),
       );
+      const cpu = (figures: readonly Figures[]) => figures.map(({ cpuUs }) => cpuUs);
+      add(`${at}: bare, CPU a request`, "µs", cpu(plain));
+      add(`${at}: route, CPU a request`, "µs", cpu(routed));
       add(
         `${at}: route, p99`,
         "ms",

@@ -1,5 +1,7 @@
 /** The gateway over real HTTP and gRPC, before a real registry, scheduler, bus and ClickHouse; executors are small servers. */
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { create, createFileRegistry, fromBinary, hasOption } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
@@ -8,6 +10,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { service as healthService } from "grpc-health-check";
 import { request as rawRequest } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
 import {
   type ExecutorsServer,
   ExecutorsService,
@@ -24,6 +27,7 @@ import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_serv
 import { QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
 import { BUCKETS, EXECUTOR_TTL_MS } from "../../proto/names.ts";
 import type { Bus } from "../../services/bus/ports.ts";
+import { settings as executorSettings, start as startRealExecutor } from "../../services/executor/main.ts";
 import { type Gateway, settings, start } from "../../services/gateway/main.ts";
 import { type Config, readConfig } from "../../services/kit/config.ts";
 import { ask, connect, converse, listen, type Methods, serve, service } from "../../services/kit/grpc.ts";
@@ -52,6 +56,8 @@ interface World extends AsyncDisposable {
   readonly url: string;
   readonly gateway: Gateway;
   readonly bus: Bus;
+  /** Address of the registry. */
+  readonly registry: string;
   publish(bundle: Buffer): Promise<void>;
 }
 
@@ -83,6 +89,7 @@ async function startWorld(over: Partial<Config<typeof settings>> = {}): Promise<
     url,
     gateway,
     bus,
+    registry: registry.address,
     async publish(bundle) {
       const request = { bundle, validateOnly: false };
       const { instance } = await registry.call(PluginsService.publishPlugin, request);
@@ -565,6 +572,42 @@ describe("plugin routes", () => {
       return answer.status === 503 && answer;
     });
     expect((await json(told)).body.error.message).toContain("holiday");
+  });
+});
+
+describe("plugin routes in real executors", () => {
+  test("a guest answers, fails, traps, spins and is not let through without a token; the run is in the history", async () => {
+    await using world = await startWorld({ token: "s3cret" });
+    const over = { listen: "127.0.0.1:0", registry: world.registry, lanes: 1 };
+    const ports = { bus: world.bus, results, log: silentLog };
+    await using _ = await startRealExecutor(readConfig(executorSettings, {}, over), ports);
+    const kitchen = await buildPlugin(join(import.meta.dirname, "../plugins/kitchen"));
+    await world.publish(await readFile(kitchen.path));
+    const authorization = "Bearer s3cret";
+    const at = `${world.url}/plugins/kitchen`;
+    await until("the guest answers", async () => (await fetch(`${at}/hello`)).ok);
+    expect(await json(await fetch(`${at}/echo/${encodeURIComponent("é ☃")}`))).toEqual({
+      status: 200,
+      body: { name: "é ☃" },
+    });
+    const echoed = await post(`${at}/echo?a=1`, "räksmörgås", "text/plain");
+    expect([echoed.status, await echoed.text()]).toEqual([200, expect.stringContaining("räksmörgås")]);
+    const binary = await fetch(`${at}/binary`);
+    expect((await binary.arrayBuffer()).byteLength).toBeGreaterThan(0);
+    expect((await (await fetch(`${at}/big?bytes=3000000`)).text()).length).toBe(3_000_000);
+    const codes: Record<string, number> = {};
+    for (const path of ["trap", "fail", "spin", "private", "status/418"]) {
+      codes[path] = (await fetch(`${at}/${path}`)).status;
+    }
+    expect(codes).toEqual({ trap: 502, fail: 502, spin: 504, private: 401, "status/418": 418 });
+    const secret = await fetch(`${at}/private`, { headers: { authorization } });
+    expect(await secret.text()).toBe("secret");
+    const run = secret.headers.get("x-millrace-run") ?? "";
+    const stored = await until("the run is in the history", async () => {
+      const answer = await json(await fetch(`${world.url}/v1/runs/${run}`, { headers: { authorization } }));
+      return answer.status === 200 && answer;
+    });
+    expect(stored.body.run).toMatchObject({ instance: "instances/kitchen", outcome: "ok", target: "GET /private" });
   });
 });
 
