@@ -17,13 +17,15 @@ const MAX_ROUTE_MS = 60_000;
 const MAX_CPU_MS = 60_000;
 const DAY_MS = 86_400_000;
 
+const checkShape = compileSchema(MANIFEST_SCHEMA, "plugin.json");
+
 /** Errors: `invalid` with every mistake, fields as the author wrote them: `interfaces.fetch.columns.time`. */
 export function readManifest(bytes: Uint8Array): Manifest {
   const json = parse(bytes);
   if (depthOf(json) > MAX_DEPTH) {
     refuse([{ field: "plugin.json", problem: `is nested deeper than ${MAX_DEPTH} levels`, fix: "make it flatter" }]);
   }
-  const shape = compileSchema(MANIFEST_SCHEMA, "plugin.json")(json, "").mistakes;
+  const shape = checkShape(json, "").mistakes;
   const manifest = fromJson(json);
   const wrong = shape.map((m) => m.field);
   // What has the wrong shape was not read, so what its meaning would be is not judged.

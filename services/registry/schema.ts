@@ -1,6 +1,6 @@
 /** JSON Schema (draft 2020-12) with every mistake in words, and a limit on the time that a stranger's schema may take. */
 import { createContext, runInContext } from "node:vm";
-import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import { Ajv2020, type ErrorObject, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { nearest, shown } from "./names.ts";
@@ -8,7 +8,7 @@ import { nearest, shown } from "./names.ts";
 export type Json = Record<string, unknown>;
 
 /** A pattern can be written so that matching takes years: compiling and checking are cut off after this. */
-const CHECK_MS = 1_000;
+const CHECK_MS = 2_000;
 const MAX_SCHEMA_BYTES = 64 << 10;
 export const MAX_DEPTH = 32;
 
@@ -21,10 +21,16 @@ export interface Checked {
   readonly mistakes: readonly Mistake[];
 }
 
+/** Judges schemas against the draft's own schema, which is compiled once: it costs more than any other. */
+const judge = engine({});
+// Now, and not within the time of the first stranger's schema.
+void judge.validateSchema({});
+
 /** A checker for values. Errors: `invalid` with every mistake of the schema itself, under `field`. */
 export function compileSchema(schema: Json | undefined, field: string): (value: Json, valueField: string) => Checked {
-  const mistakes = schemaMistakes(schema ?? NOTHING, field);
-  if (mistakes.length) throw Fault.invalid(field, mistakes);
+  const compiled = compile(schema ?? NOTHING, field);
+  if (!compiled.validate) throw Fault.invalid(field, compiled.mistakes);
+  const { validate } = compiled;
   return (value, valueField) => {
     if (depthOf(value) > MAX_DEPTH) {
       const problem = `is nested deeper than ${MAX_DEPTH} levels`;
@@ -32,39 +38,42 @@ export function compileSchema(schema: Json | undefined, field: string): (value: 
     }
     const copy = structuredClone(value);
     const late: Mistake[] = [{ field: valueField, problem: `took over ${CHECK_MS} ms to check`, fix: "send less" }];
-    const found = bounded(() => {
-      // Compiled here, inside the limit: what is slow to check is often slow to compile.
-      const validate = engine().compile(schema ?? NOTHING);
-      return validate(copy) ? [] : inWords(validate.errors ?? [], copy, valueField);
-    }, late);
-    return { value: copy, mistakes: found };
+    const check = () => (validate(copy) ? [] : inWords(validate.errors ?? [], copy, valueField));
+    return { value: copy, mistakes: bounded(check, late) };
   };
 }
 
 /** What is wrong with a schema. */
-export function schemaMistakes(schema: Json, field: string): Mistake[] {
-  if (depthOf(schema) > MAX_DEPTH) {
-    return [{ field, problem: `is nested deeper than ${MAX_DEPTH} levels`, fix: "make it flatter" }];
-  }
-  const bytes = JSON.stringify(schema).length;
-  if (bytes > MAX_SCHEMA_BYTES) return [{ field, problem: `has ${bytes} bytes`, fix: `at most ${MAX_SCHEMA_BYTES}` }];
-  const late: Mistake[] = [{ field, problem: `took over ${CHECK_MS} ms to compile`, fix: "make it simpler" }];
-  return bounded(() => {
-    const ajv = engine();
-    try {
-      if (!ajv.validateSchema(schema)) return inWords(ajv.errors ?? [], schema, field);
-      ajv.compile(schema);
-      const { type } = schema;
-      if (type === "object") return [];
-      return [{ field: `${field}.type`, problem: `${shown(type)} is not "object"`, fix: "a config is an object" }];
-    } catch (thrown) {
-      const problem = `is not a usable JSON Schema (draft 2020-12): ${(thrown as Error).message}`;
-      return [{ field, problem, fix: "correct it; unknown keywords and remote references are refused" }];
-    }
-  }, late);
+export function schemaMistakes(schema: Json, field: string): readonly Mistake[] {
+  return compile(schema, field).mistakes;
 }
 
-function engine() {
+interface Compiled {
+  readonly mistakes: readonly Mistake[];
+  /** Absent when there are mistakes. */
+  readonly validate?: ValidateFunction;
+}
+
+function compile(schema: Json, field: string): Compiled {
+  const refuse = (problem: string, fix: string, at = field): Compiled => ({ mistakes: [{ field: at, problem, fix }] });
+  if (depthOf(schema) > MAX_DEPTH) return refuse(`is nested deeper than ${MAX_DEPTH} levels`, "make it flatter");
+  const bytes = JSON.stringify(schema).length;
+  if (bytes > MAX_SCHEMA_BYTES) return refuse(`has ${bytes} bytes`, `at most ${MAX_SCHEMA_BYTES}`);
+  const work = (): Compiled => {
+    try {
+      if (!judge.validateSchema(schema)) return { mistakes: inWords(judge.errors ?? [], schema, field) };
+      const validate = engine({ meta: false, validateSchema: false }).compile(schema);
+      if (schema.type === "object") return { mistakes: [], validate };
+      return refuse(`${shown(schema.type)} is not "object"`, "a config is an object", `${field}.type`);
+    } catch (thrown) {
+      const problem = `is not a usable JSON Schema (draft 2020-12): ${(thrown as Error).message}`;
+      return refuse(problem, "correct it; unknown keywords and remote references are refused");
+    }
+  };
+  return bounded(work, refuse(`took over ${CHECK_MS} ms to compile`, "make it simpler"));
+}
+
+function engine(more: Options) {
   const ajv = new Ajv2020({
     allErrors: true,
     useDefaults: true,
@@ -73,12 +82,14 @@ function engine() {
     strictTuples: false,
     strictRequired: false,
     logger: false,
+    ...more,
   });
   formats.default(ajv);
   return ajv;
 }
 
-function bounded(work: () => Mistake[], late: Mistake[]): Mistake[] {
+/** What `work` returns, or `late` when it takes too long. */
+function bounded<T>(work: () => T, late: T): T {
   let result = late;
   const context = createContext({
     work: () => {

@@ -10,6 +10,8 @@ import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge } from "./para
 import { type Checked, compileSchema, type Json } from "./schema.ts";
 import { type Store, versionsOf } from "./store.ts";
 
+const PARALLEL_WRITES = 32;
+
 /** `plugins/a/versions/1.0.0` → `1.0.0`. */
 export const versionOf = ({ name }: PluginVersion) => name.slice(name.lastIndexOf("/") + 1);
 
@@ -89,8 +91,12 @@ export async function settle(store: Store, plugin: string, only?: string): Promi
     const now = store.now();
     const instance = await store.instances.change(name, "", now, (current) => settledInstance(current, versions));
     const version = running(instance, versions);
-    for (const pipe of pipes.filter((p) => p.instance === name)) {
-      await store.pipes.change(pipe.name, "", now, (current) => settledPipe(current, instance, version));
+    const own = pipes.filter((pipe) => pipe.instance === name);
+    for (let i = 0; i < own.length; i += PARALLEL_WRITES) {
+      const settled = own.slice(i, i + PARALLEL_WRITES).map((pipe) => {
+        return store.pipes.change(pipe.name, "", now, (current) => settledPipe(current, instance, version));
+      });
+      await Promise.all(settled);
     }
   }
 }

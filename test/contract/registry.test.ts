@@ -123,3 +123,28 @@ describe.each([
     expect(ends.find((end) => end.status === "rejected")?.reason).toMatchObject({ code: "conflict" });
   });
 });
+
+test("a catalogue stream outlives a restart of NATS", async () => {
+  await using ground = await natsGround();
+  await using registry = await startRegistry(ground.bus);
+  await publish(registry, bundleOf());
+  const ending = new AbortController();
+  const { changes, ended } = registry.watch(ending.signal);
+  await until("synced", () => changes.some((c) => c.type === "synced"));
+  await ground.restart();
+  const bundle = bundleOf({ version: "1.1.0" });
+  await until("published", async () => (await publish(registry, bundle)).version);
+  await until("told", () => changes.some((c) => c.type === "put" && c.key === "plugins/weather/versions/1.1.0"));
+  ending.abort();
+  await ended;
+});
+
+test("a catalogue stream whose bus is closed ends as unavailable", async () => {
+  await using ground = await embeddedGround();
+  await using registry = await startRegistry(ground.bus);
+  const { changes, ended } = registry.watch(new AbortController().signal);
+  const cut = expect(ended).rejects.toMatchObject({ code: "unavailable" });
+  await until("synced", () => changes.some((c) => c.type === "synced"));
+  await ground.restart();
+  await cut;
+});
