@@ -70,7 +70,8 @@ export const pagePolicy = (connect: "'self'" | "'none'") =>
 
 /** For what plugins answer: scripts reach their own instance only, although the API has the same origin. */
 export function pluginPolicy(host: string, instance: string): string {
-  const own = `${host}/plugins/${instance}/`;
+  // A Host that is none could carry directives of its own into the policy.
+  const own = /^[a-z0-9.:[\]-]+$/i.test(host) ? `${host}/plugins/${instance}/` : "'none'";
   return (
     `default-src 'none'; script-src ${own} 'unsafe-inline' 'unsafe-eval'; style-src ${own} 'unsafe-inline'; ` +
     `img-src ${own} data: blob:; media-src ${own} data: blob:; font-src ${own} data:; connect-src ${own}; ` +

@@ -206,6 +206,8 @@ describe("the API over HTTP", () => {
     });
     const large = await json(await post(query, JSON.stringify({ sql: "x".repeat(1 << 20) })));
     expect(large).toMatchObject({ status: 413, body: { error: { code: "too_large" } } });
+    const huge = await json(await post(`${world.url}/v1/plugins:publish`, Buffer.alloc(40 << 20), "application/gzip"));
+    expect(huge).toMatchObject({ status: 413, body: { error: { code: "too_large" } } });
     const chunked = await rawRequest(query, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -681,6 +683,7 @@ describe("doors", () => {
     });
     await connected(world.url, 1);
     const running = fetch(`${world.url}/plugins/web/api/x`);
+    const watching = (await fetch(`${world.url}/v1/catalog:watch`)).text();
     await until("the call runs", async () =>
       (await (await fetch(`${world.url}/metrics`)).text()).includes("\nmillrace_executor_calls_in_flight 1\n"),
     );
@@ -689,6 +692,7 @@ describe("doors", () => {
     expect(state).toMatchObject({ status: 503, body: { status: "draining" } });
     const refused = await fetch(`${world.url}/v1/plugins`);
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(await watching).toContain('"synced":true');
     finish();
     expect(await (await running).text()).toBe("finished");
     await closed;

@@ -99,7 +99,7 @@ export interface Dataset {
   name: string;
   /** Columns in order. */
   columns: ResultColumn[];
-  /** Rows that are seen. */
+  /** Rows on disk, those of superseded attempts included: at least as many as are seen. */
   rows: bigint;
   /** Bytes on disk. */
   bytes: bigint;

@@ -35,7 +35,7 @@ export interface ListRunsRequest {
   outcome: string;
   /** A kind. */
   kind: string;
-  /** Started at or after. */
+  /** Ended at or after. */
   since: Timestamp | undefined;
 }
 
