@@ -116,6 +116,7 @@ class JobAttempt {
       subject: work.subject,
       fence,
       grantedMs: lease.grantedMs,
+      release: () => lease.release(),
       number: this.#message.deliveries,
       signal,
       tally: this.#tally,
@@ -127,7 +128,7 @@ class JobAttempt {
     const skip = await run.begin(attempt);
     if (skip) {
       const { outcome, message } = skip;
-      if (outcome) await this.#record(run, work, { fence, outcome, committed: false, message });
+      if (outcome) await this.#record(run, work, { fence, outcome, committed: false, message }, signal);
       return this.#message.ack();
     }
     await this.#step("begun", fence);
@@ -159,13 +160,14 @@ class JobAttempt {
     const { fence, checkpoints } = attempt;
     const { outcome, error, chunks = 0, rows = 0 } = failed;
     const { message } = error;
-    await this.#record(run, work, { fence, outcome, committed: false, chunks, rows, message });
+    await this.#record(run, work, { fence, outcome, committed: false, chunks, rows, message }, attempt.signal);
     // Read again: the attempt may have checkpointed since.
     const checkpoint = await checkpoints.read();
     const failures = checkpoint.failures + 1;
     const delayMs = retryDelayMs(failed, failures, run.attempts, Math.random());
     if (delayMs !== undefined) {
       await checkpoints.write({ ...checkpoint, fence, failures });
+      await attempt.release();
       return this.#message.nak(delayMs);
     }
     const why = `${outcome}: ${message}`;
@@ -175,15 +177,15 @@ class JobAttempt {
   }
 
   /** Lost lease, no more time, or an innocent victim: somebody does it again, and it is nobody's failure. */
-  async #handBack(run: JobRun, work: Work, { fence, signal }: Attempt, ended: Success | Failed): Promise<void> {
+  async #handBack(run: JobRun, work: Work, attempt: Attempt, ended: Success | Failed): Promise<void> {
+    const { fence, signal } = attempt;
     const why = signal.aborted ? Fault.from(signal.reason).message : isSuccess(ended) ? "" : ended.error.message;
     const { chunks = 0, rows = 0 } = ended;
     const end: RunEnd = { fence, outcome: "cancelled", committed: false, chunks, rows, message: `handed back: ${why}` };
+    await attempt.release();
     await this.#message.nak(this.#stop.aborted ? 0 : TROUBLE_DELAY_MS);
-    // Behind the nak: the history may be what we wait for.
-    await this.#record(run, work, end, this.#stop.aborted ? AbortSignal.timeout(TROUBLE_DELAY_MS) : undefined).catch(
-      () => {},
-    );
+    // Behind the nak, and not for long: the history may be what we waited for.
+    await this.#record(run, work, end, AbortSignal.timeout(TROUBLE_DELAY_MS)).catch(() => {});
   }
 
   /** The catalogue may lag behind the scheduler's. */
@@ -201,12 +203,12 @@ class JobAttempt {
     outcome: "dropped_late" | "skipped_locked" | "cancelled",
     message: string,
   ): Promise<void> {
-    await this.#record(run, work, { fence: 0n, outcome, committed: false, message });
+    await this.#record(run, work, { fence: 0n, outcome, committed: false, message }, this.#stop);
     if (outcome !== "skipped_locked") await run.drop(message);
     await this.#message.ack();
   }
 
-  async #record(run: JobRun, work: Work, end: RunEnd, signal?: AbortSignal): Promise<void> {
+  async #record(run: JobRun, work: Work, end: RunEnd, signal: AbortSignal): Promise<void> {
     const { kind, dataset, target, resource } = run;
     const { runId, dueUs, beginUs, endUs } = this.#job;
     const head: RunHead = {
@@ -218,8 +220,8 @@ class JobAttempt {
       executor: this.#ports.executor,
     };
     const record = runRecord(head, end, this.#tally);
-    const late = AbortSignal.timeout(COMMIT_MS);
-    await this.#ports.tools.results.commit(record, signal ? AbortSignal.any([signal, late]) : late);
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(COMMIT_MS)]);
+    await this.#ports.tools.results.commit(record, patience);
     announceRun(this.#ports.events, record);
   }
 

@@ -1,18 +1,17 @@
 /** Executors on a real bus, registry, sandbox and ClickHouse: what jobs leave behind, however they end. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
 import { JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { runIds } from "../../proto/names.ts";
+import { BUCKETS, LOCK_TTL_MS, runIds } from "../../proto/names.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import type { Results } from "../../services/results/results.ts";
 import { embeddedGround } from "../harness/bus-ground.ts";
 import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
 import { type Executing, openExecuting } from "../harness/executing.ts";
+import { slowServer } from "../harness/slow-server.ts";
 import { until } from "../harness/until.ts";
 
 let server: TestClickHouse;
@@ -45,29 +44,11 @@ const doneWindow = (at: Executing, pipe: Pipe, state: WindowState = WindowState.
     const now = await at.window(pipe);
     return now?.state === state && now;
   });
-const idle = (at: Executing) => until("an empty queue", async () => (await at.queue.depth()) === 0);
-
-/** Answers after `release`, or at once. */
-async function slowServer(): Promise<{ url: string; asked: () => number; release: () => void } & AsyncDisposable> {
-  const gate = Promise.withResolvers<void>();
-  let asked = 0;
-  const http = createServer(async (_, response) => {
-    asked += 1;
-    await gate.promise;
-    response.end("late");
+const idle = ({ at, bus }: Ground) =>
+  until("an empty queue and no lock", async () => {
+    const locks = await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
+    return (await at.queue.depth()) === 0 && (await locks.list("run")).length === 0;
   });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/`,
-    asked: () => asked,
-    release: () => gate.resolve(),
-    async [Symbol.asyncDispose]() {
-      gate.resolve();
-      http.closeAllConnections();
-      await new Promise((resolve) => http.close(resolve));
-    },
-  };
-}
 
 test("a window is fetched: register, rows, commit, window, history", async () => {
   await using g = await ground();
@@ -80,7 +61,7 @@ test("a window is fetched: register, rows, commit, window, history", async () =>
   expect(run).toMatchObject({ outcome: "ok", committed: true, rows: 24, chunks: 1, kind: "fetch", instance: "pantry" });
   expect(run?.parts).toEqual([{ fence: run?.fence, chunks: 1 }]);
   expect(await one(g.results, "SELECT count(), sum(id) FROM pantry_rows")).toEqual(["24", "276"]);
-  await idle(g.at);
+  await idle(g);
 });
 
 test("pages are chunks, fetched again they replace; undeclared fields and 200,000 emitted rows arrive", async () => {
@@ -90,7 +71,7 @@ test("pages are chunks, fetched again they replace; undeclared fields and 200,00
   const paged = await g.at.pipe(await g.at.instance("paged", { mode: "page", rows: 40, batches: 4 }, { plugin }));
   const { runId } = await g.at.fetch(paged);
   await doneWindow(g.at, paged);
-  await idle(g.at);
+  await idle(g);
   await g.at.fetch(paged);
   const [again, first] = await g.at.runs(runId, (runs) => runs.length === 2);
   expect([first?.chunks, first?.parts, again?.committed]).toEqual([4, [{ fence: first?.fence, chunks: 4 }], true]);
@@ -171,7 +152,7 @@ test("every way to end has its outcome, its window and its dead letter", async (
   const failed = Object.values(modes).filter((outcome) => !["ok", "no_data", "not_modified"].includes(outcome));
   const dead = await g.at.dead((all) => all.length === failed.length);
   expect(dead.find(({ id }) => id.startsWith("fail."))?.reason).toContain("failed as asked: é☃");
-  await idle(g.at);
+  await idle(g);
 }, 60_000);
 
 test("discover tells the registry, poll stores metrics, and not too soon again", async () => {
@@ -196,15 +177,17 @@ test("discover tells the registry, poll stores metrics, and not too soon again",
   const first = await poll("1");
   const [run] = await g.at.runs(first.runId, (runs) => runs.length === 1);
   expect(run).toMatchObject({ outcome: "ok", committed: true, rows: 3, dataset: "metrics", kind: "poll" });
+  await idle(g);
   const early = await poll("2");
   expect((await g.at.runs(early.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("skipped_early");
+  await idle(g);
   const byHand = await poll("3", { manual: true });
   expect((await g.at.runs(byHand.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("ok");
   const late = await poll("4", { expireUs: 1n });
   expect((await g.at.runs(late.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("dropped_late");
   const sql = "SELECT count(), max(value), any(dimensions['unit']) FROM metrics WHERE name = 'temperature'";
   expect(await one(g.results, sql)).toEqual(["2", 21.5, "°C"]);
-  await idle(g.at);
+  await idle(g);
   expect(await g.at.queue.deadLetters(10)).toEqual([]);
 });
 
@@ -260,7 +243,7 @@ test("an attempt that lost its lease is never seen, whatever it still writes", a
   const { runId } = await g.at.fetch(pipe);
   const stale = await held.promise;
   // As if its lock had expired: the next one to come takes it.
-  const locks = await g.bus.kv("locks", { ttlMs: 15_000 });
+  const locks = await g.bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
   for (const { key } of await locks.list("run")) await locks.delete(key);
   await g.at.fetch(pipe);
   await until("the newer attempt", async () => (await g.at.window(pipe))?.state === WindowState.DONE);
@@ -270,6 +253,6 @@ test("an attempt that lost its lease is never seen, whatever it still writes", a
   await g.at.runs(runId, (runs) => runs.some((run) => run.fence === stale));
   expect((await shown()).slice(2)).toEqual(["1"]);
   expect((await shown())[0]).not.toBe("1");
-  await idle(g.at);
+  await idle(g);
   expect((await shown())[0]).not.toBe("1");
 }, 60_000);

@@ -27,6 +27,8 @@ export interface Attempt {
   readonly fence: bigint;
   /** When the lease was granted, by the bus's clock: milliseconds since the epoch. */
   readonly grantedMs: number;
+  /** Gives the lease back early: before the job is put where another executor may take it at once. */
+  release(): Promise<void>;
   /** Delivery count, from 1. For information only. */
   readonly number: number;
   /** Aborts when the lease is lost or the executor has no more time. */
