@@ -1,6 +1,7 @@
 /** Plugins: publishing, versions, removal. */
 import type { PluginsServer } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { Semaphore } from "../kit/lifecycle.ts";
 import type { BundleLimits } from "./bundle.ts";
 import { idOf, versionName } from "./names.ts";
 import { pageOf } from "./paging.ts";
@@ -9,15 +10,23 @@ import { removePlugin } from "./removal.ts";
 import { newestFirst, versionOf } from "./settling.ts";
 import { type Store, toTimestamp, versionsOf } from "./store.ts";
 
+/** Each may take the memory of a whole unpacked bundle. */
+const PARALLEL_CHECKS = 4;
+
 export interface PublishRules {
   readonly limits: BundleLimits;
   readonly grants: DefaultGrants;
 }
 
 export function pluginMethods(store: Store, rules: PublishRules, closing: AbortSignal): Methods<PluginsServer> {
+  const room = new Semaphore(PARALLEL_CHECKS);
+  const unpacked = async (bundle: Uint8Array) => {
+    using _ = await room.acquire();
+    return await checkBundle(bundle, rules.limits);
+  };
   return {
     async publishPlugin({ bundle, validateOnly }) {
-      const checked = await checkBundle(bundle, rules.limits);
+      const checked = await unpacked(bundle);
       if (!validateOnly) return await publish(store, checked, rules.grants);
       const name = versionName(checked.manifest.name, checked.manifest.version);
       const stored = await refuseOtherBytes(store, name, checked);

@@ -92,13 +92,13 @@ export interface Published {
 export async function publish(store: Store, checked: CheckedBundle, grants: DefaultGrants): Promise<Published> {
   const { manifest } = checked;
   const name = versionName(manifest.name, manifest.version);
-  const stored = await refuseOtherBytes(store, name, checked);
-  const made = stored ?? (await storeBlobs(store, checked));
+  await refuseOtherBytes(store, name, checked);
   return await store.alone(async () => {
     const plugin = await store.plugins.find(`plugins/${manifest.name}`);
     if (plugin?.state === PluginState.DRAINING) throw new Fault("precondition", `${plugin.name} is being deleted`);
     // Asked again: another may have published meanwhile.
-    const version = (await refuseOtherBytes(store, name, checked)) ?? (await store.versions.create(made, store.now()));
+    const stored = await refuseOtherBytes(store, name, checked);
+    const version = stored ?? (await store.versions.create(await storeBlobs(store, checked), store.now()));
     return { version, created: stored === undefined, instance: await complete(store, version, grants) };
   });
 }
@@ -142,6 +142,7 @@ export function draft({ bundle, bundleDigest, manifest, module, exports }: Check
   };
 }
 
+/** Within `alone`: a removal must not take a blob between its writing and that of its version. */
 async function storeBlobs(store: Store, checked: CheckedBundle): Promise<PluginVersion> {
   const { bundle, module } = checked;
   const contents = [module, ...bundle.staticFiles.values(), ...bundle.docs.values()];
