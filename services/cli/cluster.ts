@@ -22,6 +22,8 @@ export interface ClusterOptions {
 export interface Member {
   readonly name: string;
   readonly pid: number;
+  /** Where it serves. */
+  readonly address: string;
   /** Resolves when the process is gone. */
   kill9(): Promise<void>;
 }

@@ -57,8 +57,8 @@ export async function runDemo({ platform, terminal, env, stack, signal, sourcePo
   await ensurePoller(api, "uptime-poll", PollerKind.POLL, "every 5s");
   const pipe = await ensurePipe(api);
   const queued = await syncPipe(api, { name: pipe, begin: undefined, end: undefined, refetch: false });
-  if (!queued.windows.length) terminal.note(`${pipe}: all ${queued.skipped} windows are there already`);
   const sync = await followSync(api, pipe, queued.windows, terminal, SYNC_TIMEOUT_MS);
+  if (!sync.done) terminal.note(`${pipe}: all ${queued.skipped} windows are there already`);
   if (sync.failed.length) throw new Fault("internal", `${pipe}: ${sync.failed[0]?.message}`);
   await untilPolled(api, signal);
   if (!signal.aborted) await tell(api, platform.http, terminal);

@@ -42,7 +42,7 @@ export async function syncPipe(api: Api, request: SyncPipeRequest): Promise<Sync
 
 const keyOf = (window: Window) => `${window.begin?.seconds}.${window.begin?.nanos}`;
 
-/** Errors: `deadline` when windows are still running after `timeoutMs`; they go on without us. */
+/** Waits for the windows queued and for those that run already. Errors: `deadline` when windows are still running after `timeoutMs`; they go on without us. */
 export async function followSync(
   api: Api,
   pipe: string,
@@ -51,11 +51,13 @@ export async function followSync(
   timeoutMs: number,
 ): Promise<SyncEnd> {
   const startedMs = performance.now();
-  const waited = new Set(queued.map(keyOf));
+  // What the schedule has queued by itself counts too: whoever watches a sync wants the data.
+  const running = (await windowsOf(api, pipe)).filter((window) => window.state === WindowState.RUNNING);
+  const waited = new Set([...queued, ...running].map(keyOf));
+  if (!waited.size) return { done: 0, failed: [], rows: 0, elapsedMs: 0 };
   using bar = terminal.bar(pipe, waited.size);
   for (;;) {
-    const windows = waited.size ? await windowsOf(api, pipe) : [];
-    const ended = windows.filter(
+    const ended = (await windowsOf(api, pipe)).filter(
       (w) => waited.has(keyOf(w)) && (w.state === WindowState.DONE || w.state === WindowState.FAILED),
     );
     const elapsedMs = performance.now() - startedMs;

@@ -110,6 +110,8 @@ function spawnServer(args: readonly string[], cwd: string): RunningServer {
   const child = spawn(process.execPath, [...flags, script, libraryPath(), ...args, ...fixed], {
     cwd,
     stdio: ["pipe", "ignore", "pipe"],
+    // Out of the terminal's process group: Ctrl-C must not end the store before those who still write to it.
+    detached: true,
     env: { PATH: process.env.PATH, HOME: cwd, TZ: "UTC" },
   });
   let words = "";
