@@ -1,4 +1,4 @@
-/** What is due now, out of very many: a heap by next due moment. Pure: no clock, no I/O. Milliseconds since the epoch. */
+/** What is due now, out of very many: a heap by next due moment. Pure; milliseconds since the epoch. */
 import { countDue, lastDue, nextDue, type Schedule } from "./schedule.ts";
 
 /** More missed moments of one entry than this are not counted one by one. */

@@ -7,8 +7,8 @@ export type ResourceFilter = (resource: Resource) => boolean;
 
 const MAX_EXPRESSION_LENGTH = 4_096;
 const MAX_COMPILED = 1_000;
-const FIX =
-  "a CEL expression over `resource` (name, id, site, class, subclass, type, endpoint, labels, origin) that is true or false";
+const FIELDS = "name, id, site, class, subclass, type, endpoint, labels, origin";
+const FIX = `a CEL expression over \`resource\` (${FIELDS}) that is true or false`;
 
 const environment = new Environment({ limits: { maxAstNodes: 1_000, maxDepth: 50 } }).registerVariable(
   "resource",
@@ -50,7 +50,7 @@ function parse(expression: string, field: string): ParseResult {
   }
 }
 
-/** A resource without the label that is asked for is not picked; so is one for which the expression is not a boolean. */
+/** Not picked is a resource without the label that is asked for, or for which the answer is not a boolean. */
 function toFilter(evaluate: ParseResult): ResourceFilter {
   return ({ name, id, site, class: kind, subclass, type, endpoint, labels, origin }) => {
     const resource = { name, id, site, class: kind, subclass, type, endpoint, labels, origin };

@@ -1,4 +1,4 @@
-/** Who leads: a lease in kv that is renewed while held, given back on a clean stop, and taken over as soon as it lapses. */
+/** Who leads: a lease in kv, renewed while held, given back on a clean stop, taken over as soon as it lapses. */
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause, within } from "../kit/lifecycle.ts";

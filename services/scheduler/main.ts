@@ -93,14 +93,17 @@ async function keepTerms(
   epochNow: () => bigint | undefined,
   signal: AbortSignal,
 ): Promise<void> {
+  let servedUntilMs = 0;
   while (!signal.aborted) {
     const epoch = epochNow();
     if (leading.term && leading.term.epoch !== epoch) {
       const over = leading.term;
       leading.term = undefined;
+      servedUntilMs = Math.max(servedUntilMs, over.servedUntilMs);
       await over[Symbol.asyncDispose]();
     } else if (epoch !== undefined) {
-      leading.term ??= new Term(epoch, { ...ports, holds: () => !signal.aborted && epochNow() === epoch });
+      const holds = () => !signal.aborted && epochNow() === epoch;
+      leading.term ??= new Term(epoch, { ...ports, holds }, servedUntilMs);
       await leading.term.tick().catch(async (thrown) => {
         ports.log.warn({ err: Fault.from(thrown) }, "a tick failed");
         await pause(TICK_FAILED_PAUSE_MS, signal);

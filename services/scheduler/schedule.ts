@@ -1,4 +1,4 @@
-/** When something is due: intervals with a phase of their own, cron, or never by itself. Pure; milliseconds since the epoch. */
+/** When something is due: by interval with a phase, by cron, or by hand only. Pure; milliseconds since the epoch. */
 import { Cron } from "croner";
 import { Fault } from "../kit/fault.ts";
 import { parseDuration } from "../kit/time.ts";

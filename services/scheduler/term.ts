@@ -61,14 +61,21 @@ export class Term implements AsyncDisposable {
   #holdUntilMs = 0;
   #repaired = false;
 
-  constructor(epoch: bigint, ports: TermPorts) {
+  /** `servedUntilMs`: of the term before, when this process had one. */
+  constructor(epoch: bigint, ports: TermPorts, servedUntilMs = 0) {
     this.epoch = epoch;
     this.#ports = ports;
-    this.#timetable = new Timetable(ports.catalog, (owner, fault) => this.#report(owner, fault));
+    this.#timetable = new Timetable(ports.catalog, (owner, fault) => this.#report(owner, fault), servedUntilMs);
   }
 
   get size(): number {
     return this.#timetable.heap.size;
+  }
+
+  /** All moments of pollers up to here were sent: what could not be sent was put back, and is due next. 0: unknown. */
+  get servedUntilMs(): number {
+    const { heap, settled } = this.#timetable;
+    return settled && heap.nextMs !== undefined ? heap.nextMs - 1 : 0;
   }
 
   change(name: string | undefined): void {

@@ -51,11 +51,16 @@ export class Timetable {
   readonly #dirty = new Set<string>();
   #current: Generator<void> | undefined;
   #nowMs = 0;
+  readonly #servedUntilMs: number;
 
-  /** `onProblem` hears of pipes and pollers whose settings do not parse: these are not scheduled. */
-  constructor(catalog: Catalog, onProblem: (owner: string, fault: Fault) => void) {
+  /**
+   * `onProblem` hears of pipes and pollers whose settings do not parse: these are not scheduled. Moments of pollers up
+   * to `servedUntilMs` are known to be served; 0: nothing is known.
+   */
+  constructor(catalog: Catalog, onProblem: (owner: string, fault: Fault) => void, servedUntilMs = 0) {
     this.#catalog = catalog;
     this.#onProblem = onProblem;
+    this.#servedUntilMs = servedUntilMs;
     this.change(undefined, 0);
   }
 
@@ -72,6 +77,11 @@ export class Timetable {
       // A version may come after the instance that runs it, with the defaults that its pollers lack.
       this.#mark((owner) => "kind" in owner && (!owner.schedule || !owner.filter));
     }
+  }
+
+  /** Whether every change has been worked off. */
+  get settled(): boolean {
+    return this.#current === undefined && this.#dirty.size === 0;
   }
 
   /** Looks at `steps` pipes, pollers and resources at most. Returns whether there is more to do. */
@@ -152,8 +162,10 @@ export class Timetable {
     if (this.heap.get(entry.key)?.identity === entry.identity) return;
     // The windows of a pipe know what was fetched, so looking at its newest moment again costs nothing.
     const catchesUp = entry.kind === "sync" || entry.kind === "register";
-    const caughtUpMs = catchesUp ? dueUpTo(entry, nowMs) : undefined;
-    this.heap.set(entry, caughtUpMs ?? dueAfter(entry, nowMs - LOOK_BACK_MS));
+    const sinceMs = Math.max(nowMs - LOOK_BACK_MS, this.#servedUntilMs);
+    const newestMs = dueUpTo(entry, nowMs);
+    const owed = newestMs !== undefined && (catchesUp || newestMs > sinceMs);
+    this.heap.set(entry, owed ? newestMs : dueAfter(entry, nowMs));
   }
 }
 

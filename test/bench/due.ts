@@ -1,4 +1,4 @@
-/** How long does one tick take with a million entries, one in a thousand due? Beside it: building, changing, memory. */
+/** How long does one tick take with a million entries, one in a thousand due? `node --expose-gc test/bench/due.ts` */
 import { DueHeap, dueAfter, type Timed } from "../../services/scheduler/due.ts";
 import { parseSchedule } from "../../services/scheduler/schedule.ts";
 import { measure, report } from "./report.ts";

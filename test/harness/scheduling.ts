@@ -8,6 +8,7 @@ import { JOBS, JOBS_OPTIONS } from "../../proto/names.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { silentLog } from "../../services/kit/log.ts";
+import { formatTime } from "../../services/kit/time.ts";
 import { settings as registrySettings, start as startRegistry } from "../../services/registry/main.ts";
 import { openStore, type Store } from "../../services/registry/store.ts";
 import { type RunningScheduler, settings, start } from "../../services/scheduler/main.ts";
@@ -77,3 +78,23 @@ export const poller = (id: string, of: string, over: Partial<Poller> = {}) =>
 
 export const resource = (id: string, over: Partial<Resource> = {}) =>
   Resource.fromPartial({ name: `resources/${id}`, id, type: "url", ...over });
+
+export const DAY_MS = 86_400_000;
+/** Midnight UTC so many days ago, as a pipe's begin. */
+export const daysAgo = (days: number) => formatTime(BigInt(Math.floor(Date.now() / DAY_MS - days) * DAY_MS) * 1_000n);
+
+/** Run ids that come more than once. */
+export function duplicates(jobs: readonly Job[]): string[] {
+  const ids = jobs.map((job) => job.runId);
+  return ids.filter((id, at) => ids.indexOf(id) !== at);
+}
+
+/** A pipe of `days` windows, a discover, and `hosts` resources that are polled every 2 s. */
+export async function furnish({ store }: Scheduling, days: number, hosts: number) {
+  await store.instances.create(instance("up"), store.now());
+  await store.pipes.create(pipe("up.daily", { schedule: "every 1h", begin: daysAgo(days), chunk: "1d" }), store.now());
+  await store.pollers.create(poller("find", "up", { kind: PollerKind.DISCOVER, schedule: "every 1h" }), store.now());
+  await store.pollers.create(poller("up", "up", { schedule: "every 2s" }), store.now());
+  for (let n = 0; n < hosts; n += 1)
+    await store.resources.create(resource(`h${n}`, { origin: "instances/up" }), store.now());
+}

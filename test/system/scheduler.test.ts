@@ -1,8 +1,4 @@
-/** Schedulers on real buses and a real registry: each job once, takeover, restart, backpressure, requests. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+/** Schedulers on real buses and a real registry: each job once, hand-over, restart, backpressure, requests. */
 import { describe, expect, test } from "vitest";
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
@@ -16,11 +12,8 @@ import {
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS, JOBS, JOBS_OPTIONS, LEADER_TTL_MS } from "../../proto/names.ts";
 import { encodeKeyPart } from "../../services/bus/keys.ts";
-import { openNatsBus } from "../../services/bus/nats/bus.ts";
-import type { Bus } from "../../services/bus/ports.ts";
 import { ask, connect } from "../../services/kit/grpc.ts";
 import { silentLog } from "../../services/kit/log.ts";
-import { formatTime } from "../../services/kit/time.ts";
 import { messageId } from "../../services/scheduler/jobs.ts";
 import { type LeaseKv, lead } from "../../services/scheduler/leadership.ts";
 import type { RunningScheduler } from "../../services/scheduler/main.ts";
@@ -28,24 +21,20 @@ import { ofTimestamp, toTimestamp, usOfMs } from "../../services/scheduler/momen
 import { Term } from "../../services/scheduler/term.ts";
 import { WindowStore } from "../../services/scheduler/window-store.ts";
 import { embeddedGround, natsGround } from "../harness/bus-ground.ts";
-import { startNats } from "../harness/nats.ts";
-import { instance, openScheduling, pipe, poller, resource, type Scheduling } from "../harness/scheduling.ts";
+import {
+  DAY_MS,
+  daysAgo,
+  duplicates,
+  furnish,
+  instance,
+  openScheduling,
+  pipe,
+  poller,
+  resource,
+} from "../harness/scheduling.ts";
 import { until } from "../harness/until.ts";
 
-const DAY_MS = 86_400_000;
-const daysAgo = (days: number) => formatTime(usOfMs(Math.floor(Date.now() / DAY_MS - days) * DAY_MS));
-const duplicates = (ids: readonly string[]) => ids.filter((id, at) => ids.indexOf(id) !== at);
 const synced: Omit<SyncPipeRequest, "name"> = { begin: undefined, end: undefined, refetch: false };
-
-/** A pipe of `days` windows, a discover, and `hosts` resources that are polled every 2 s. */
-async function furnish({ store }: Scheduling, days: number, hosts: number) {
-  await store.instances.create(instance("up"), store.now());
-  await store.pipes.create(pipe("up.daily", { schedule: "every 1h", begin: daysAgo(days), chunk: "1d" }), store.now());
-  await store.pollers.create(poller("find", "up", { kind: PollerKind.DISCOVER, schedule: "every 1h" }), store.now());
-  await store.pollers.create(poller("up", "up", { schedule: "every 2s" }), store.now());
-  for (let n = 0; n < hosts; n += 1)
-    await store.resources.create(resource(`h${n}`, { origin: "instances/up" }), store.now());
-}
 
 async function asked<T>(scheduler: RunningScheduler, work: (channel: ReturnType<typeof connect>) => Promise<T>) {
   using channel = connect(scheduler.address);
@@ -76,7 +65,7 @@ describe.each([
     const polls = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === JobKind.POLL);
     const jobs = await it.jobs((seen) => polls(seen).length >= 60);
     const fetches = jobs.filter((job) => job.kind === JobKind.FETCH);
-    expect(duplicates(jobs.map((job) => job.runId))).toEqual([]);
+    expect(duplicates(jobs)).toEqual([]);
     expect(fetches.length).toBe(41);
     expect(jobs.filter((job) => job.kind === JobKind.DISCOVER).length).toBe(1);
     expect([a, b].filter((s) => s.status().epoch !== undefined).length).toBe(1);
@@ -104,7 +93,7 @@ describe.each([
     expect(performance.now() - stoppedMs).toBeLessThan(LEADER_TTL_MS);
     const after = await it.jobs((jobs) => jobs.length >= 40);
     const all = [...before, ...after];
-    expect(duplicates(all.map((job) => job.runId))).toEqual([]);
+    expect(duplicates(all)).toEqual([]);
     expect(second.status().epoch).toBeGreaterThan(before[0]?.epoch ?? 0n);
     // By phase: each resource is due every 2 s and nowhere between, whoever leads. Its first poll is the exception.
     for (let n = 0; n < 10; n += 1) {
@@ -189,7 +178,7 @@ describe.each([
       }
       return seen.length >= 31;
     });
-    expect(duplicates(seen.map((job) => job.runId))).toEqual([]);
+    expect(duplicates(seen)).toEqual([]);
     const standing = await windows.list("up.daily");
     expect(standing.length).toBe(31);
     expect(standing.every(({ window }) => window.state === WindowState.RUNNING)).toBe(true);
@@ -327,58 +316,3 @@ describe.each([
     expect(wrong).toMatchObject({ code: "invalid", mistakes: [{ field: "count" }, { field: "schedule" }] });
   });
 });
-
-test("kill -9 of the leader's process: another goes on within 5 s, and nothing is lost or sent twice", async () => {
-  await using nats = await startNats();
-  await using bus = await openNatsBus({ url: nats.url, log: silentLog, name: "test" });
-  await using it = await openScheduling(bus);
-  await furnish(it, 300, 50);
-  await using first = await spawnScheduler(nats.url, it.registry);
-  await until("the first leads", () => leaderOf(bus).then((name) => name === first.address));
-  await using second = await spawnScheduler(nats.url, it.registry);
-  const before = await it.jobs((jobs) => jobs.length >= 200);
-  const killedMs = performance.now();
-  first.kill9();
-  await until("the second leads", () => leaderOf(bus).then((name) => name === second.address));
-  const tookMs = performance.now() - killedMs;
-  const after = await it.jobs((jobs) => fetchesOf([...before, ...jobs]).length >= 301 && pollsOf(jobs).length >= 100);
-  const all = [...before, ...after];
-  expect(tookMs).toBeLessThan(5_000);
-  expect(duplicates(all.map((job) => job.runId))).toEqual([]);
-  expect(fetchesOf(all).length).toBe(301);
-  // No due moment of any resource was passed over: from the second poll on they are 2 s apart.
-  for (let n = 0; n < 50; n += 1) {
-    const dues = pollsOf(all)
-      .filter((job) => job.resource === `resources/h${n}`)
-      .map((job) => Number(job.dueUs / 1_000n))
-      .sort((a, b) => a - b)
-      .slice(1);
-    const gaps = dues.slice(1).map((due, at) => due - (dues[at] as number));
-    // While nobody leads only the newest moment is kept, so a gap may span the takeover.
-    expect(gaps.every((gap) => gap % 2_000 === 0 && gap <= 6_000)).toBe(true);
-  }
-}, 60_000);
-
-const fetchesOf = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === JobKind.FETCH);
-const pollsOf = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === JobKind.POLL);
-
-async function leaderOf(bus: Bus): Promise<string | undefined> {
-  const leaders = await bus.kv(BUCKETS.leaders, { ttlMs: LEADER_TTL_MS });
-  const entry = await leaders.get("scheduler");
-  return entry && (JSON.parse(new TextDecoder().decode(entry.value)) as { name: string }).name;
-}
-
-async function spawnScheduler(url: string, registry: string) {
-  const program = fileURLToPath(new URL("../harness/scheduler-process.ts", import.meta.url));
-  const child = spawn(process.execPath, [program, url, registry], { stdio: ["ignore", "pipe", "inherit"] });
-  const [address] = (await once(createInterface(child.stdout), "line")) as [string];
-  const gone = once(child, "exit");
-  return {
-    address,
-    kill9: () => child.kill("SIGKILL"),
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
-      await gone;
-    },
-  };
-}
