@@ -6,9 +6,7 @@ import { connect as dial } from "node:net";
 import { Fault } from "../kit/fault.ts";
 import { runUntilSignal } from "../kit/lifecycle.ts";
 import { makeLog } from "../kit/log.ts";
-import { startCluster } from "./cluster.ts";
 import type { Command } from "./commands.ts";
-import { runDemo } from "./demo.ts";
 import { findNatsServer } from "./nats-server.ts";
 import { table } from "./terminal.ts";
 
@@ -97,6 +95,8 @@ export const clusterCommands: readonly Command[] = [
     },
     run: ({ flags, terminal, env }) =>
       runUntilSignal(async (stack, signal) => {
+        const { startCluster } = await import("./cluster.ts");
+        const { runDemo } = await import("./demo.ts");
         const folder = String(flags.folder ?? ".millrace/cluster");
         await mkdir(folder, { recursive: true });
         const log = makeLog("cluster", "warn");

@@ -53,7 +53,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await startClickHouse({ folder: join(folder, "clickhouse"), port: 0, memoryMib: CLICKHOUSE_MIB, log }),
   );
   const members: Member[] = [];
-  const stores = { NATS_URL: nats.url, CLICKHOUSE_URL: ch.url };
+  const stores = { NATS_URL: nats.url, CLICKHOUSE_URL: ch.url, CLICKHOUSE_READER_URL: ch.readerUrl };
   const run = async (name: string, command: string, settings: Record<string, string>) => {
     onStep(`${name} …`);
     const member = await startMember(name, command, { ...env, ...stores, ...settings });

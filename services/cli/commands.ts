@@ -25,7 +25,7 @@ export interface Command {
   readonly doc: string;
   readonly flags: Readonly<Record<string, Flag>>;
   /** The settings that a service reads, printed below its help. */
-  readonly settings?: () => string;
+  readonly settings?: () => Promise<string>;
   readonly run: (invocation: Invocation) => Promise<void>;
 }
 

@@ -21,7 +21,7 @@ function find(words: readonly string[]): readonly [Command, readonly string[]] |
   return undefined;
 }
 
-function usage(command: Command): string {
+async function usage(command: Command): Promise<string> {
   const flags = { ...command.flags, ...globalFlags };
   const rows = Object.entries(flags).map(([name, { type, doc }]) => [
     `--${name}${type === "string" ? " VALUE" : ""}`,
@@ -29,7 +29,7 @@ function usage(command: Command): string {
   ]);
   const width = Math.max(...rows.map(([name = ""]) => name.length));
   const lines = rows.map(([name = "", doc]) => `  ${name.padEnd(width)}  ${doc}`);
-  const settings = command.settings ? `\n\nSettings (environment):\n${command.settings()}` : "";
+  const settings = command.settings ? `\n\nSettings (environment):\n${await command.settings()}` : "";
   return `millrace ${command.path} ${command.args}\n\n${command.doc}\n\n${lines.join("\n")}${settings}`;
 }
 
@@ -52,7 +52,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const [command] = found;
   try {
     if (argv.includes("--help") || argv.includes("-h")) {
-      process.stdout.write(`${usage(command)}\n`);
+      process.stdout.write(`${await usage(command)}\n`);
       return DONE;
     }
     const { flags, args } = read(command, argv);
@@ -60,7 +60,7 @@ async function run(argv: readonly string[]): Promise<number> {
     return DONE;
   } catch (thrown) {
     if (thrown instanceof Misuse) {
-      process.stderr.write(`millrace ${command.path}: ${thrown.message}\n\n${usage(command)}\n`);
+      process.stderr.write(`millrace ${command.path}: ${thrown.message}\n\n${await usage(command)}\n`);
       return MISUSED;
     }
     tellFault(thrown, json);

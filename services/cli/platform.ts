@@ -80,5 +80,5 @@ async function openEmbeddedResults(
 ): Promise<Results> {
   const memoryMib = Number(env.CLICKHOUSE_MEMORY_MIB ?? DEV_CLICKHOUSE_MIB);
   const server = stack.use(await startClickHouse({ folder, port: 0, memoryMib, log }));
-  return stack.use(await openResults({ url: server.url, log }));
+  return stack.use(await openResults({ url: server.url, readerUrl: server.readerUrl, log }));
 }
