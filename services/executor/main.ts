@@ -13,6 +13,7 @@ import type { Logger } from "../kit/log.ts";
 import type { Results } from "../results/results.ts";
 import { serveCalls } from "./calls.ts";
 import { followCatalog } from "./catalog.ts";
+import { declaredDatasets } from "./declared-datasets.ts";
 import { guestsOf } from "./guests.ts";
 import { parsePrivateHosts } from "./host/address.ts";
 import { openDialer } from "./host/dialer.ts";
@@ -77,7 +78,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     log,
     ports: {
       ...{ catalog, events, log, executor: id, onStep: ports.onStep },
-      tools: { guests, results, registry, windows, lastRuns },
+      tools: { guests, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
       locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
       checkpoints: await bus.kv(BUCKETS.checkpoints),
     },

@@ -49,7 +49,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools): 
     },
 
     async execute(attempt) {
-      if (parameters?.columns.length) await tools.results.ensureDataset(datasetOf(dataset, parameters));
+      if (parameters?.columns.length) await tools.ensureDataset(datasetOf(dataset, parameters));
       return fetchPages(attempt, { dataset, job, subject, pipe, tools, write });
     },
 

@@ -5,6 +5,7 @@ import type { Channel } from "../../kit/grpc.ts";
 import type { Outcome, Results, RunKind, RunPart } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import type { Checkpoint, Checkpoints } from "../checkpoints.ts";
+import type { EnsureDataset } from "../declared-datasets.ts";
 import type { Guests, NotRun } from "../guests.ts";
 import type { Capabilities } from "../host/functions.ts";
 import type { GuestError, GuestResult } from "../sandbox.ts";
@@ -15,6 +16,7 @@ import type { Tally } from "../tally.ts";
 export interface Tools {
   readonly guests: Guests;
   readonly results: Results;
+  readonly ensureDataset: EnsureDataset;
   readonly registry: Channel;
   readonly windows: Kv;
   readonly lastRuns: Kv;
