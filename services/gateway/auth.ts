@@ -67,7 +67,7 @@ export function hostCheck(listenHost: string, names: readonly string[]): (host: 
 
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** Refuses what a page of another site makes a browser send. Errors: `denied`. Clients that are no browsers send neither. */
+/** Refuses what a page of another site makes a browser send; other clients send neither header. Errors: `denied`. */
 export function refuseCrossSite(method: string, headers: IncomingHttpHeaders): void {
   if (SAFE.has(method)) return;
   const site = headers["sec-fetch-site"];

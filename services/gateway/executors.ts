@@ -1,4 +1,4 @@
-/** All executors that live: follows the bucket `executors`, keeps a stream to each, gives calls to the one with room. */
+/** All executors that live: follows the bucket `executors`, keeps a stream to each, calls the one with most room. */
 import { BUCKETS, EXECUTOR_TTL_MS } from "../../proto/names.ts";
 import type { Bus, KvChange } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";

@@ -1,4 +1,4 @@
-/** What a guest's `route` may take and give: only HTTP that is well-formed, and nothing that speaks for the platform. */
+/** What a guest's `route` may take and give: well-formed HTTP, and nothing that speaks for the platform. */
 import type { IncomingHttpHeaders } from "node:http";
 import { Fault } from "../kit/fault.ts";
 

@@ -38,7 +38,7 @@ export function openApi(api: Api, version: string, needsToken: boolean): JsonObj
       version,
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
       description:
-        "Runs plugins for data. The same methods are served over gRPC. Every error has the shape of the schema `Error`. " +
+        "Runs plugins for data. The same methods are served over gRPC. Every error has the shape of `Error`. " +
         "Unknown fields and parameters are refused by name; 64-bit integers are written as text.",
     },
     servers: [{ url: "/" }],

@@ -3,12 +3,10 @@ import type { IncomingMessage } from "node:http";
 import { Fault } from "../kit/fault.ts";
 import { Refusal } from "./answers.ts";
 
-const KIB = 1_024;
-
 /** The body; empty when there is none. Its connection is closed after a refusal: the rest is not worth reading. */
 export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const refuse = (bytes: string) => {
-    const message = `the body has ${bytes} bytes; at most ${limitBytes} (${Math.round(limitBytes / KIB)} KiB) are taken`;
+    const message = `the body has ${bytes} bytes; at most ${limitBytes} are taken here`;
     return new Refusal(new Fault("too_large", message), { headers: { connection: "close" } });
   };
   const declared = Number(request.headers["content-length"] ?? 0);

@@ -44,13 +44,13 @@ export function blobCache(read: (digest: string) => Promise<Uint8Array>, maxByte
   };
 }
 
-/** The file at a decoded path below the instance; a folder's is its `index.html`. Found by its exact name or not at all. */
+/** The file at a decoded path below the instance; a folder's is its `index.html`. By its exact name or not at all. */
 export function findFile(version: PluginVersion, path: string): StaticFile | undefined {
   const wanted = path.endsWith("/") ? `${path}index.html` : path;
   return version.staticFiles.find((file) => `/${file.path}` === wanted);
 }
 
-/** GET and HEAD. Errors: `unimplemented` with status 405 for other methods; status 416 for a range that is not there. */
+/** GET and HEAD. Errors: `unimplemented` with status 405 for other methods; 416 for a range that is not there. */
 export async function sendFile(
   request: FastifyRequest,
   reply: FastifyReply,

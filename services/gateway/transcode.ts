@@ -19,7 +19,7 @@ import { isJson, mediaType, readBody } from "./request-body.ts";
 import { requestJson } from "./request-json.ts";
 
 const MIB = 1 << 20;
-/** What a gRPC message of 20 MiB has room for beside its envelope: a bundle of 16 MiB, or of 15 MiB as base64 in JSON. */
+/** What a gRPC message of 20 MiB has room for: a bundle of 16 MiB, or of 15 MiB as base64 in JSON. */
 export const UPLOAD_LIMIT_BYTES = 20 * MIB - 4_096;
 export const BODY_LIMIT_BYTES = MIB;
 /** A stream that has said nothing yet gets its headers after this time; a refusal before still has its own status. */
