@@ -59,7 +59,7 @@ export interface Blobs {
 export interface Message {
   readonly id: string;
   readonly body: Uint8Array;
-  /** 1 on the first delivery. */
+  /** 1 on the first delivery. A NATS server that is killed may forget its last deliveries, as it may acks. */
   readonly deliveries: number;
   /** When it was sent, by the bus's clock: milliseconds since the epoch. */
   readonly sentMs: number;

@@ -248,9 +248,11 @@ describe.each([
       return due.every((id) => ids(got).includes(id as string));
     });
     const settled = [acked?.id, "m2"];
-    if (!ground.forgetsAcks) expect(ids(got).filter((id) => settled.includes(id))).toEqual([]);
     expect(ids(got).filter((id) => id !== held?.id && !settled.includes(id))).toEqual(due.slice(1));
-    expect(got.find(({ id }) => id === held?.id)?.deliveries).toBe(2);
+    if (!ground.forgets) {
+      expect(ids(got).filter((id) => settled.includes(id))).toEqual([]);
+      expect(got.find(({ id }) => id === held?.id)?.deliveries).toBe(2);
+    }
     expect(ids(await again.deadLetters(10))).toEqual(["m2"]);
     expect(await again.depth()).toBe(0);
   });

@@ -12,8 +12,8 @@ import { startNats } from "./nats.ts";
 
 export interface BusGround extends AsyncDisposable {
   readonly bus: Bus;
-  /** Whether what was acked just before a kill -9 may come again: NATS writes acks to disk late. */
-  readonly forgetsAcks: boolean;
+  /** Whether acks and deliveries just before a kill -9 may be forgotten: NATS writes them to disk late. */
+  readonly forgets: boolean;
   /** NATS: the server is killed -9 and started, the bus stays. Embedded: the file is closed and opened, a new bus. */
   restart(): Promise<Bus>;
   /** Changes the stored bytes of a blob of at least a byte; the bus to go on with. */
@@ -26,7 +26,7 @@ export async function natsGround(): Promise<BusGround> {
   const bus = stack.use(await openNatsBus({ url: nats.url, log: silentLog, name: "test" }));
   return {
     bus,
-    forgetsAcks: true,
+    forgets: true,
     async restart() {
       await nats.restart();
       return bus;
@@ -48,7 +48,7 @@ export async function embeddedGround(): Promise<BusGround> {
   let bus = await open();
   return {
     bus,
-    forgetsAcks: false,
+    forgets: false,
     async restart() {
       await bus[Symbol.asyncDispose]();
       bus = await open();
