@@ -1,4 +1,4 @@
-/** Everything behind the gateway, and one gateway. */
+/** A gateway before a real registry, scheduler and bus; small executors that answer with a function; how to ask it. */
 import {
   type ExecutorsServer,
   ExecutorsService,
@@ -31,6 +31,7 @@ export interface World extends AsyncDisposable {
   publish(bundle: Buffer): Promise<void>;
 }
 
+/** Everything behind the gateway, and one gateway. */
 export async function startWorld(results: Results, over: Partial<Config<typeof settings>> = {}): Promise<World> {
   const stack = new AsyncDisposableStack();
   const { bus } = stack.use(await embeddedGround());

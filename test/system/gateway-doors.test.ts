@@ -1,3 +1,4 @@
+/** The doors of the gateway: token, readiness, what is told at start, and a close that loses nothing. */
 import { Metadata } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";

@@ -1,3 +1,4 @@
+/** The API over real HTTP and gRPC, before a real registry, scheduler, bus and ClickHouse. */
 import { createRequire } from "node:module";
 import { Readable } from "node:stream";
 import { create, createFileRegistry, fromBinary, hasOption } from "@bufbuild/protobuf";
