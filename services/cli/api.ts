@@ -3,7 +3,7 @@ import { Metadata } from "@grpc/grpc-js";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { ask, type Channel, connect } from "../kit/grpc.ts";
 import { formatTime, parseTime } from "../kit/time.ts";
-import type { Invocation } from "./commands.ts";
+import type { Invocation } from "./command.ts";
 
 const DEFAULT_ADDRESS = "127.0.0.1:7401";
 const DEADLINE_MS = 30_000;

@@ -6,7 +6,7 @@ import { connect as dial } from "node:net";
 import { Fault } from "../kit/fault.ts";
 import { runUntilSignal } from "../kit/lifecycle.ts";
 import { makeLog } from "../kit/log.ts";
-import type { Command } from "./commands.ts";
+import type { Command } from "./command.ts";
 import { findNatsServer } from "./nats-server.ts";
 import { table } from "./terminal.ts";
 

@@ -1,38 +1,8 @@
 /** Every command of the CLI: the table is the help. */
 import { clusterCommands } from "./cluster-commands.ts";
+import type { Command } from "./command.ts";
 import { dataCommands } from "./data-commands.ts";
 import { pluginCommands } from "./plugin-commands.ts";
 import { serverCommands } from "./server-commands.ts";
-import type { Terminal } from "./terminal.ts";
-
-export interface Flag {
-  readonly type: "string" | "boolean";
-  readonly doc: string;
-}
-
-export interface Invocation {
-  readonly args: readonly string[];
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
-  readonly terminal: Terminal;
-  readonly env: NodeJS.ProcessEnv;
-}
-
-export interface Command {
-  /** One or two words. */
-  readonly path: string;
-  /** `<needed> [optional]`, for usage and for counting. */
-  readonly args: string;
-  readonly doc: string;
-  readonly flags: Readonly<Record<string, Flag>>;
-  /** The settings that a service reads, printed below its help. */
-  readonly settings?: () => Promise<string>;
-  readonly run: (invocation: Invocation) => Promise<void>;
-}
-
-export const globalFlags: Readonly<Record<string, Flag>> = {
-  json: { type: "boolean", doc: "print the result as JSON on stdout, and nothing else" },
-  address: { type: "string", doc: "gRPC address of the gateway (default: MILLRACE_ADDRESS or 127.0.0.1:7401)" },
-  help: { type: "boolean", doc: "print this" },
-};
 
 export const commands: readonly Command[] = [...serverCommands, ...clusterCommands, ...pluginCommands, ...dataCommands];

@@ -13,7 +13,7 @@ import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { parseDuration } from "../kit/time.ts";
 import { apiOf, enumName, named, pages, showTime, toTimestamp } from "./api.ts";
-import type { Command, Flag } from "./commands.ts";
+import type { Command, Flag } from "./command.ts";
 import { followSync, syncPipe } from "./sync.ts";
 import { table } from "./terminal.ts";
 

@@ -1,7 +1,8 @@
 /** The command line: finds the command in the table, reads its flags, runs it. Exit 0 done, 1 failed, 2 misused. */
 import { parseArgs } from "node:util";
 import { Fault } from "../kit/fault.ts";
-import { type Command, commands, globalFlags } from "./commands.ts";
+import { type Command, globalFlags } from "./command.ts";
+import { commands } from "./commands.ts";
 import { makeTerminal, tellFault } from "./terminal.ts";
 
 const DONE = 0;

@@ -8,7 +8,7 @@ import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { apiOf, enumName, named, pages, showTime } from "./api.ts";
 import { buildPlugin } from "./build.ts";
-import type { Command } from "./commands.ts";
+import type { Command } from "./command.ts";
 import { table } from "./terminal.ts";
 
 const PAGE = { pageSize: 1_000 };

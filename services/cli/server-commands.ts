@@ -1,5 +1,5 @@
 /** Commands that run services. What they run is loaded only when they do: other commands answer sooner without it. */
-import type { Command } from "./commands.ts";
+import type { Command } from "./command.ts";
 import type { ServiceName } from "./servers.ts";
 
 function serviceCommand(name: ServiceName, doc: string): Command {

@@ -8,7 +8,7 @@ import { type Logger, logLevels, makeLog } from "../kit/log.ts";
 import * as registry from "../registry/main.ts";
 import { openResults } from "../results/results.ts";
 import * as scheduler from "../scheduler/main.ts";
-import type { Invocation } from "./commands.ts";
+import type { Invocation } from "./command.ts";
 import { runDemo } from "./demo.ts";
 import { startPlatform } from "./platform.ts";
 
