@@ -59,6 +59,8 @@ export class Term implements AsyncDisposable {
   readonly #syncing = new Map<string, Promise<void>>();
   readonly #ending = new AbortController();
   #holdUntilMs = 0;
+  /** Whether the last that was heard of queue and bus was bad: said once, and once when it is over. */
+  #holding = false;
   #repaired = false;
 
   /** `servedUntilMs`: of the term before, when this process had one. */
@@ -133,6 +135,7 @@ export class Term implements AsyncDisposable {
     if (!job) return;
     const stored = await this.#ports.queue.send(messageId(job), Job.encode(job).finish());
     this.#ports.counts[stored ? "sent" : "repeated"] += 1;
+    this.#resume();
   }
 
   /** Undefined for what is gone or too late by now. */
@@ -171,6 +174,7 @@ export class Term implements AsyncDisposable {
     try {
       const { queued } = await syncPipe(this.#ports, { ...asked, pipe, signal });
       counts.sent += queued.length;
+      this.#resume();
     } catch (thrown) {
       if (signal.aborted) return;
       const fault = Fault.from(thrown);
@@ -186,8 +190,16 @@ export class Term implements AsyncDisposable {
     if (nowIs < this.#holdUntilMs) return;
     counts.heldBack += 1;
     this.#holdUntilMs = nowIs + HOLD_BACK_MS;
+    if (this.#holding) return;
+    this.#holding = true;
     const level = fault.code === "internal" ? "error" : "warn";
-    log[level]({ reason: fault.message, run: due.entry.key }, "due work is held back");
+    log[level]({ reason: fault.message, entry: due.entry.key }, "due work is held back");
+  }
+
+  #resume(): void {
+    if (!this.#holding || this.#ports.nowMs() < this.#holdUntilMs) return;
+    this.#holding = false;
+    this.#ports.log.info("due work goes out again");
   }
 
   /** Once for each new problem, not at every change of the catalogue. */
