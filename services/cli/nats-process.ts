@@ -76,7 +76,7 @@ export async function startNatsServer({
 }
 
 /** Asks the system; `wanted` when it is free, else any. Whoever comes first may still take it before it is used. */
-export async function freePort(wanted = 0): Promise<number> {
+export function freePort(wanted = 0): Promise<number> {
   const attempt = (port: number) =>
     new Promise<number>((resolve, reject) => {
       const probe = createServer().once("error", reject);
