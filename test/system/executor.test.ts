@@ -8,7 +8,7 @@ import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS, LOCK_TTL_MS, runIds } from "../../proto/names.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import type { Results } from "../../services/results/results.ts";
-import { embeddedGround } from "../harness/bus-ground.ts";
+import { type BusGround, embeddedGround, natsGround } from "../harness/bus-ground.ts";
 import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
 import { type Executing, openExecuting } from "../harness/executing.ts";
 import { slowServer } from "../harness/slow-server.ts";
@@ -26,9 +26,15 @@ interface Ground extends AsyncDisposable {
   readonly at: Executing;
 }
 
-async function ground(): Promise<Ground> {
+/** What holds however many processes share the bus is shown on both. */
+const BOTH = [
+  ["SQLite", embeddedGround],
+  ["NATS", natsGround],
+] as const;
+
+async function ground(open: () => Promise<BusGround> = embeddedGround): Promise<Ground> {
   const stack = new AsyncDisposableStack();
-  const { bus } = stack.use(await embeddedGround());
+  const { bus } = stack.use(await open());
   const results = stack.use(await openTestResults(server));
   const at = stack.use(await openExecuting(bus, results));
   return { bus, results, at, [Symbol.asyncDispose]: () => stack.disposeAsync() };
@@ -91,8 +97,8 @@ test("pages are chunks, fetched again they replace; undeclared fields and 200,00
   expect(await one(g.results, "SELECT count(), uniqExact(id) FROM emitted_rows")).toEqual(["200000", "200000"]);
 }, 60_000);
 
-test("a fetch that failed goes on from its checkpoint, and counts each row once", async () => {
-  await using g = await ground();
+test.each(BOTH)("on %s a fetch that failed goes on from its checkpoint, and counts each row once", async (_, open) => {
+  await using g = await ground(open);
   await g.at.executor();
   const config = { mode: "emit", rows: 100, batches: 5, fail_at_batch: 3 };
   const pipe = await g.at.pipe(await g.at.instance("resumed", config, { plugin: "plugins/larder" }));
@@ -191,68 +197,80 @@ test("discover tells the registry, poll stores metrics, and not too soon again",
   expect(await g.at.queue.deadLetters(10)).toEqual([]);
 });
 
-test("a resource that is being polled is not polled twice at once, and a job of something unknown is given up", async () => {
-  await using g = await ground();
-  await using slow = await slowServer();
-  await Promise.all([g.at.executor(), g.at.executor()]);
-  const instance = await g.at.instance("slow", { mode: "slow", url: slow.url });
-  const poller = await g.at.poller("slow", instance, PollerKind.POLL);
-  const { name: resource } = await g.at.resource("one", slow.url);
-  const base = { kind: JobKind.POLL, instance, poller: poller.name, resource };
-  const first = await g.at.send({ ...base, runId: "slow/one/1", manual: true });
-  await until("the first is waiting", () => slow.asked() === 1);
-  const second = await g.at.send({ ...base, runId: "slow/one/2", manual: true });
-  expect((await g.at.runs(second.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("skipped_locked");
-  slow.release();
-  expect((await g.at.runs(first.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("ok");
-  await g.at.send({ kind: JobKind.FETCH, runId: "nothing.here/x", instance, pipe: "pipes/nothing.here" });
-  const [dead] = await g.at.dead((all) => all.length === 1);
-  expect(dead?.reason).toBe("there is no pipes/nothing.here");
-}, 60_000);
+test.each(BOTH)(
+  "on %s a resource that is being polled is not polled twice at once, and a job of something unknown is given up",
+  async (_, open) => {
+    await using g = await ground(open);
+    await using slow = await slowServer();
+    await Promise.all([g.at.executor(), g.at.executor()]);
+    const instance = await g.at.instance("slow", { mode: "slow", url: slow.url });
+    const poller = await g.at.poller("slow", instance, PollerKind.POLL);
+    const { name: resource } = await g.at.resource("one", slow.url);
+    const base = { kind: JobKind.POLL, instance, poller: poller.name, resource };
+    const first = await g.at.send({ ...base, runId: "slow/one/1", manual: true });
+    await until("the first is waiting", () => slow.asked() === 1);
+    const second = await g.at.send({ ...base, runId: "slow/one/2", manual: true });
+    expect((await g.at.runs(second.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("skipped_locked");
+    slow.release();
+    expect((await g.at.runs(first.runId, (runs) => runs.length === 1))[0]?.outcome).toBe("ok");
+    await g.at.send({ kind: JobKind.FETCH, runId: "nothing.here/x", instance, pipe: "pipes/nothing.here" });
+    const [dead] = await g.at.dead((all) => all.length === 1);
+    expect(dead?.reason).toBe("there is no pipes/nothing.here");
+  },
+  60_000,
+);
 
-test("an executor that stops hands its job back, and another one does it", async () => {
-  await using g = await ground();
-  await using slow = await slowServer();
-  const first = await g.at.executor({ drainMs: 200 });
-  const instance = await g.at.instance("drained", { mode: "slow", url: slow.url }, { plugin: "plugins/larder" });
-  const pipe = await g.at.pipe(instance);
-  const { runId } = await g.at.fetch(pipe);
-  await until("it is waiting", () => slow.asked() === 1);
-  const startedMs = performance.now();
-  await first[Symbol.asyncDispose]();
-  expect(performance.now() - startedMs).toBeLessThan(5_000);
-  expect(await (await g.bus.kv("executors", { ttlMs: 10_000 })).list("")).toEqual([]);
-  slow.release();
-  await g.at.executor();
-  await doneWindow(g.at, pipe);
-  const [second, given] = await g.at.runs(runId, (runs) => runs.length === 2);
-  expect([given?.outcome, given?.executor, second?.outcome]).toEqual(["cancelled", first.id, "ok"]);
-}, 60_000);
+test.each(BOTH)(
+  "on %s an executor that stops hands its job back, and another one does it",
+  async (_, open) => {
+    await using g = await ground(open);
+    await using slow = await slowServer();
+    const first = await g.at.executor({ drainMs: 200 });
+    const instance = await g.at.instance("drained", { mode: "slow", url: slow.url }, { plugin: "plugins/larder" });
+    const pipe = await g.at.pipe(instance);
+    const { runId } = await g.at.fetch(pipe);
+    await until("it is waiting", () => slow.asked() === 1);
+    const startedMs = performance.now();
+    await first[Symbol.asyncDispose]();
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    expect(await (await g.bus.kv("executors", { ttlMs: 10_000 })).list("")).toEqual([]);
+    slow.release();
+    await g.at.executor();
+    await doneWindow(g.at, pipe);
+    const [second, given] = await g.at.runs(runId, (runs) => runs.length === 2);
+    expect([given?.outcome, given?.executor, second?.outcome]).toEqual(["cancelled", first.id, "ok"]);
+  },
+  60_000,
+);
 
-test("an attempt that lost its lease is never seen, whatever it still writes", async () => {
-  await using g = await ground();
-  const gate = Promise.withResolvers<void>();
-  const held = Promise.withResolvers<bigint>();
-  await g.at.executor({}, async (step, _, fence) => {
-    if (step !== "executed") return;
-    held.resolve(fence);
-    if (fence === (await held.promise)) await gate.promise;
-  });
-  const instance = await g.at.instance("stale", { mode: "kv" }, { plugin: "plugins/larder" });
-  const pipe = await g.at.pipe(instance);
-  const { runId } = await g.at.fetch(pipe);
-  const stale = await held.promise;
-  // As if its lock had expired: the next one to come takes it.
-  const locks = await g.bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
-  for (const { key } of await locks.list("run")) await locks.delete(key);
-  await g.at.fetch(pipe);
-  await until("the newer attempt", async () => (await g.at.window(pipe))?.state === WindowState.DONE);
-  const shown = () => one(g.results, "SELECT min(id), max(id), count() FROM stale_rows");
-  expect(await shown()).toEqual(["2", "2", "1"]);
-  gate.resolve();
-  await g.at.runs(runId, (runs) => runs.some((run) => run.fence === stale));
-  expect((await shown()).slice(2)).toEqual(["1"]);
-  expect((await shown())[0]).not.toBe("1");
-  await idle(g);
-  expect((await shown())[0]).not.toBe("1");
-}, 60_000);
+test.each(BOTH)(
+  "on %s an attempt that lost its lease is never seen, whatever it still writes",
+  async (_, open) => {
+    await using g = await ground(open);
+    const gate = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<bigint>();
+    await g.at.executor({}, async (step, _run, fence) => {
+      if (step !== "executed") return;
+      held.resolve(fence);
+      if (fence === (await held.promise)) await gate.promise;
+    });
+    const instance = await g.at.instance("stale", { mode: "kv" }, { plugin: "plugins/larder" });
+    const pipe = await g.at.pipe(instance);
+    const { runId } = await g.at.fetch(pipe);
+    const stale = await held.promise;
+    // As if its lock had expired: the next one to come takes it.
+    const locks = await g.bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
+    for (const { key } of await locks.list("run")) await locks.delete(key);
+    await g.at.fetch(pipe);
+    await until("the newer attempt", async () => (await g.at.window(pipe))?.state === WindowState.DONE);
+    const shown = () => one(g.results, "SELECT min(id), max(id), count() FROM stale_rows");
+    expect(await shown()).toEqual(["2", "2", "1"]);
+    gate.resolve();
+    await g.at.runs(runId, (runs) => runs.some((run) => run.fence === stale));
+    expect((await shown()).slice(2)).toEqual(["1"]);
+    expect((await shown())[0]).not.toBe("1");
+    await idle(g);
+    expect((await shown())[0]).not.toBe("1");
+  },
+  60_000,
+);
