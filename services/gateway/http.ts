@@ -49,6 +49,8 @@ export interface HttpDoor extends Running {
   drain(): Promise<void>;
 }
 
+/** `probe`: orchestrators ask by address, also while draining. `watch`: also while draining. `work`: not then. */
+type Kind = "probe" | "watch" | "work";
 type Handler = (request: FastifyRequest, reply: FastifyReply, signal: AbortSignal) => Promise<string>;
 
 /** Errors: `unavailable` naming the address and the setting when the port is taken. */
@@ -85,7 +87,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
   app.setErrorHandler((error, _request, reply) => sendFault(reply, frameworkFault(error)));
 
   /** What every request goes through, whatever it asks for. */
-  const guarded = (handle: Handler, alwaysOpen: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
+  const guarded = (handle: Handler, kind: Kind) => async (request: FastifyRequest, reply: FastifyReply) => {
     const began = performance.now();
     const hangUp = new AbortController();
     running.add(hangUp);
@@ -102,12 +104,12 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       const url = request.raw.url ?? "";
       if (url.length > MAX_URL_BYTES)
         throw new Fault("too_large", `the URL has ${url.length} bytes; at most ${MAX_URL_BYTES}`);
-      checkHost(request.headers.host);
-      if (!alwaysOpen && closing.signal.aborted) {
+      if (kind !== "probe") checkHost(request.headers.host);
+      if (kind === "work" && closing.signal.aborted) {
         reply.header("connection", "close");
         throw new Fault("unavailable", "this gateway is draining", { retryAfterMs: BUSY_RETRY_MS });
       }
-      if (!alwaysOpen && running.size > options.maxInFlight) {
+      if (kind === "work" && running.size > options.maxInFlight) {
         const message = `${options.maxInFlight} requests are being answered already`;
         throw new Fault("unavailable", message, { retryAfterMs: BUSY_RETRY_MS });
       }
@@ -153,17 +155,17 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       .type(type)
       .send(html);
 
-  app.all("/v1/*", guarded(answerApi, false));
+  app.all("/v1/*", guarded(answerApi, "work"));
   app.all(
     "/plugins/*",
-    guarded((request, reply, signal) => plugins.answer(request, reply, signal), false),
+    guarded((request, reply, signal) => plugins.answer(request, reply, signal), "work"),
   );
   app.get(
     "/healthz",
     guarded(async (_request, reply) => {
       await reply.header("cache-control", "no-store").type("application/json").send('{"status":"alive"}');
       return "/healthz";
-    }, true),
+    }, "probe"),
   );
   app.get(
     "/readyz",
@@ -174,7 +176,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       reply.code(code).header("cache-control", "no-store").type("application/json");
       await reply.send(JSON.stringify(mayLook ? state : { status: state.status }));
       return "/readyz";
-    }, true),
+    }, "probe"),
   );
   app.get(
     "/metrics",
@@ -182,14 +184,14 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       gate.check(request.headers.authorization);
       await reply.type("text/plain; version=0.0.4; charset=utf-8").send(options.metricsText());
       return "/metrics";
-    }, true),
+    }, "watch"),
   );
   app.get(
     "/openapi.json",
     guarded(async (_request, reply) => {
       await reply.header("cache-control", "no-cache").type("application/json; charset=utf-8").send(options.openApi);
       return "/openapi.json";
-    }, false),
+    }, "work"),
   );
   app.get(
     "/",
@@ -197,7 +199,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       const html = options.landing(gate.opens(request.headers.authorization));
       await page(html, "text/html; charset=utf-8", reply, "'none'");
       return "/";
-    }, false),
+    }, "work"),
   );
   for (const [path, { type, bytes }] of pages) {
     app.get(
@@ -205,13 +207,13 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
       guarded(async (_request, reply) => {
         await page(bytes, type, reply, "'self'");
         return path;
-      }, false),
+      }, "work"),
     );
   }
   app.setNotFoundHandler(
     guarded(async (request) => {
       throw new Fault("not_found", `nothing is at ${request.method} ${request.url.slice(0, 200)}; see /docs`);
-    }, false),
+    }, "work"),
   );
 
   try {

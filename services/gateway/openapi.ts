@@ -66,7 +66,7 @@ interface SchemaBuilder {
 }
 
 function operation({ comment }: Api, binding: Binding, id: string, build: SchemaBuilder): JsonObject {
-  const { method, template, body } = binding;
+  const { method, body } = binding;
   const { desc } = method;
   const description = comment(desc);
   const isStream = desc.methodKind === "server_streaming";
@@ -81,7 +81,7 @@ function operation({ comment }: Api, binding: Binding, id: string, build: Schema
     description,
     tags: [desc.parent.name],
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: requestBody(body, desc.input, build, template.variables[0]?.field) }),
+    ...(body && { requestBody: requestBody(body, desc.input, build) }),
     responses: {
       200: { description: comment(desc.output) || "Done.", content },
       default: { $ref: "#/components/responses/Error" },
@@ -95,7 +95,7 @@ function pathParameters({ template }: Binding): JsonObject[] {
     in: "path",
     required: true,
     schema: { type: "string", ...(!slashes && { pattern: "^[^/:]+$" }) },
-    ...(slashes && { description: "May contain slashes; write them as they are.", allowReserved: true }),
+    ...(slashes && { description: "May contain slashes; write them as they are.", "x-slashes": true }),
   }));
 }
 
@@ -122,11 +122,9 @@ function queryParameters(binding: Binding, build: SchemaBuilder, comment: Api["c
 }
 const MAX_QUERY_DEPTH = 3;
 
-function requestBody(body: "*" | DescField, input: DescMessage, build: SchemaBuilder, bound = ""): JsonObject {
-  if (body === "*") {
-    const schema = build.message(input);
-    return { required: !input.fields.every((f) => f.name === bound), content: { "application/json": { schema } } };
-  }
+function requestBody(body: "*" | DescField, input: DescMessage, build: SchemaBuilder): JsonObject {
+  // An empty body is an empty message: what it lacks is then said by name.
+  if (body === "*") return { content: { "application/json": { schema: build.message(input) } } };
   if (body.fieldKind === "scalar" && body.scalar === ScalarType.BYTES) {
     return {
       required: true,

@@ -99,6 +99,9 @@ describe("the API over HTTP", () => {
     const rebound = await rawRequest(`${world.url}/v1/runs`, { headers: { host: "evil.example" } });
     expect(rebound.statusCode).toBe(403);
     await rebound.body.dump();
+    const probe = await rawRequest(`${world.url}/healthz`, { headers: { host: "10.0.0.7:7400" } });
+    expect(probe.statusCode).toBe(200);
+    await probe.body.dump();
   });
 
   test("a stream is NDJSON, or events when asked for, and ends with its reader", async () => {

@@ -78,7 +78,7 @@ function tryIt(path, parameters) {
     let url = path;
     for (const { parameter, input } of inputs) {
       if (parameter.in === "path") {
-        const slashes = parameter.allowReserved === true;
+        const slashes = parameter["x-slashes"] === true;
         const value = slashes
           ? input.value.split("/").map(encodeURIComponent).join("/")
           : encodeURIComponent(input.value);
