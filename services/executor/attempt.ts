@@ -23,7 +23,8 @@ const MAX_LOOKUPS = 6;
 const LOOKUP_DELAY_MS = 500;
 /** The bus or the store failed us: not the job's fault, and soon over. */
 const TROUBLE_DELAY_MS = 1_000;
-const MIN_LOCKED_DELAY_MS = 100;
+/** First wait for another's lock; then twice as long each time, at most as long as the lock lives. */
+const LOCKED_DELAY_MS = 250;
 /** How long a row of history may take to become durable. ClickHouse may be away for a while. */
 const COMMIT_MS = 300_000;
 
@@ -86,7 +87,7 @@ class JobAttempt {
     if (taken.held) {
       // Delivered again: the holder may be the executor that died with it.
       const wait = run.whenLocked === "wait" || this.#message.deliveries > 1;
-      if (wait) return this.#message.nak(Math.max(MIN_LOCKED_DELAY_MS, Math.ceil(taken.remainingMs)));
+      if (wait) return this.#message.nak(lockedDelayMs(taken.remainingMs, this.#message.deliveries));
       return this.#drop(run, work, "skipped_locked", "another executor is at work on it");
     }
     const { lease } = taken;
@@ -242,6 +243,10 @@ function jobRun(job: Job, work: Work, tools: Tools): JobRun {
       return discoverRun(job, work.subject, work.poller, tools);
   }
 }
+
+/** It may be given back at any moment, or belong to a dead one and live for its whole ttl. */
+const lockedDelayMs = (remainingMs: number, deliveries: number) =>
+  Math.ceil(Math.min(Math.max(remainingMs, LOCKED_DELAY_MS), LOCKED_DELAY_MS * 2 ** (deliveries - 1)));
 
 const isSuccess = (ended: Success | Failed): ended is Success => "finish" in ended;
 
