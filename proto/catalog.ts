@@ -36,3 +36,19 @@ export function find<K extends EntityKind>(
 export function* all<K extends EntityKind>(catalog: { values(): Iterable<Entity> }, kind: K): Generator<EntityOf<K>> {
   for (const entity of catalog.values()) if (entity.$case === kind) yield entity.value as EntityOf<K>;
 }
+
+/** What a filter of pollers may ask of a resource: CEL types by field. */
+export const RESOURCE_VARIABLE = {
+  name: "resource",
+  fields: {
+    name: "string",
+    id: "string",
+    site: "string",
+    class: "string",
+    subclass: "string",
+    type: "string",
+    endpoint: "string",
+    labels: "map<string, string>",
+    origin: "string",
+  },
+} as const;

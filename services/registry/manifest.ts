@@ -3,12 +3,11 @@ import semver from "semver";
 import type { Interfaces, Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
-import { filterMistakes } from "./filter.ts";
 import { MANIFEST_SCHEMA } from "./manifest-schema.ts";
+import { durationMistakes, filterMistakes } from "./mistakes.ts";
 import { nameMistakes, shown } from "./names.ts";
 import { FALLBACK, fitMistakes, formMistakes, MAX_CALL_MS, merge } from "./parameters.ts";
 import { permissionMistakes } from "./permissions.ts";
-import { durationMistakes } from "./schedule.ts";
 import { compileSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes } from "./schema.ts";
 
 const DEFAULT_MEMORY_MIB = 64;

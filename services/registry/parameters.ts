@@ -2,8 +2,8 @@
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { Mistake } from "../kit/fault.ts";
 import { parseTime } from "../kit/time.ts";
+import { collect, durationMistakes, scheduleMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
-import { collect, durationMistakes, scheduleMistakes } from "./schedule.ts";
 
 const MINUTE_MS = 60_000;
 const MAX_SPAN_MS = 100 * 366 * 86_400_000;

@@ -4,12 +4,11 @@ import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/r
 import type { PollersServer } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
-import { filterMistakes } from "./filter.ts";
 import { changedFields, noteMistakes } from "./masks.ts";
+import { durationMistakes, filterMistakes, scheduleMistakes } from "./mistakes.ts";
 import { idOf, nameMistakes } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { MAX_CALL_MS } from "./parameters.ts";
-import { durationMistakes, scheduleMistakes } from "./schedule.ts";
 import { running } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 

@@ -7,8 +7,8 @@ import { PluginState, type PluginVersion, type StaticFile } from "../../proto/ge
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { type Bundle, type BundleLimits, MODULE, readBundle } from "./bundle.ts";
 import { memoryPages, namesOf, neededExports, readManifest } from "./manifest.ts";
+import { collect } from "./mistakes.ts";
 import { pluginAndVersion, versionName } from "./names.ts";
-import { collect } from "./schedule.ts";
 import { latest, settle, settledInstance, versionOf } from "./settling.ts";
 import { type Store, versionsOf } from "./store.ts";
 import { inspectModule, normaliseModule } from "./wasm.ts";

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { parseDuration } from "../kit/time.ts";
+import { durationMistakes } from "./mistakes.ts";
 import { shown } from "./names.ts";
-import { durationMistakes } from "./schedule.ts";
 import { fromTimestamp } from "./store.ts";
 
 export const MAX_FOUND = 10_000;

@@ -1,5 +1,6 @@
 /** What is due now, out of very many: a heap by next due moment. Pure; milliseconds since the epoch. */
-import { countDue, lastDue, nextDue, type Schedule } from "./schedule.ts";
+import type { Schedule } from "../kit/schedule.ts";
+import { countDue, lastDue, nextDue } from "./schedule.ts";
 
 /** More missed moments of one entry than this are not counted one by one. */
 const MAX_COUNTED = 1_000;

@@ -7,10 +7,11 @@ import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { parseSchedule } from "../kit/schedule.ts";
 import { messageId, pollerJob } from "./jobs.ts";
 import { ofTimestamp, timestampMistake, toTimestamp, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
-import { parseSchedule, preview } from "./schedule.ts";
+import { preview } from "./schedule.ts";
 import { type Catalog, gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
 import { pageWindows } from "./window-pages.ts";
 

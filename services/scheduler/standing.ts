@@ -7,10 +7,10 @@ import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/r
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
+import { MANUAL, parseSchedule, type Schedule } from "../kit/schedule.ts";
 import { parseDuration, parseTime } from "../kit/time.ts";
 import { compileFilter, discoveredBy, type ResourceFilter } from "./filter.ts";
 import { usOfMs } from "./moments.ts";
-import { MANUAL, parseSchedule, type Schedule } from "./schedule.ts";
 import type { Grid } from "./windows.ts";
 
 export interface Catalog {

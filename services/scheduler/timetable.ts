@@ -5,9 +5,10 @@ import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.
 import { type Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { Fault } from "../kit/fault.ts";
+import type { Schedule } from "../kit/schedule.ts";
 import { DueHeap, dueAfter, dueUpTo, type Timed } from "./due.ts";
 import { msOfUs, ofTimestamp } from "./moments.ts";
-import { phaseOf, type Schedule } from "./schedule.ts";
+import { phaseOf } from "./schedule.ts";
 import {
   type Catalog,
   type PollerPlan,

@@ -1,6 +1,7 @@
 /** How long does one tick take with a million entries, one in a thousand due? `node --expose-gc test/bench/due.ts` */
+
+import { parseSchedule } from "../../services/kit/schedule.ts";
 import { DueHeap, dueAfter, type Timed } from "../../services/scheduler/due.ts";
-import { parseSchedule } from "../../services/scheduler/schedule.ts";
 import { measure, report } from "./report.ts";
 
 const ENTRIES = 1_000_000;

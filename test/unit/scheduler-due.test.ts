@@ -1,7 +1,8 @@
 /** The heap of what is due: each moment once, the newest only, the same as a slow and obvious scan. */
 import { expect, test } from "vitest";
+import { parseSchedule } from "../../services/kit/schedule.ts";
 import { DueHeap, dueAfter, dueUpTo, type Timed } from "../../services/scheduler/due.ts";
-import { nextDue, parseSchedule } from "../../services/scheduler/schedule.ts";
+import { nextDue } from "../../services/scheduler/schedule.ts";
 import { seeded } from "../harness/random.ts";
 
 const LONG_AGO = 0;

@@ -1,15 +1,8 @@
 /** Schedules by tables: what parses, when it is due, daylight saving time, phases. */
 import { expect, test } from "vitest";
 import { Fault } from "../../services/kit/fault.ts";
-import {
-  countDue,
-  lastDue,
-  nextDue,
-  parseSchedule,
-  periodAt,
-  phaseOf,
-  preview,
-} from "../../services/scheduler/schedule.ts";
+import { parseSchedule } from "../../services/kit/schedule.ts";
+import { countDue, lastDue, nextDue, periodAt, phaseOf, preview } from "../../services/scheduler/schedule.ts";
 
 const ms = (iso: string) => Date.parse(iso);
 const iso = (at: number | undefined) => (at === undefined ? undefined : new Date(at).toISOString());
