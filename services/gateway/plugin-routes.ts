@@ -54,7 +54,8 @@ export function pluginRoutes({ catalog, executors, gate, readBlob, log }: Plugin
     const body = await readBody(request.raw, route.maxBodyBytes);
     const ownToken = gate.closed && gate.opens(headers.authorization);
     const input = JSON.stringify({
-      method,
+      // A HEAD that a GET route answers is a GET to the guest; the body stays here.
+      method: route.method === "*" ? method : route.method,
       path: target.path,
       params,
       query: queryToGuest(new URLSearchParams(target.query)),

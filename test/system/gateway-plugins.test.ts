@@ -68,6 +68,9 @@ describe("plugin routes", () => {
     await post(`${world.url}/plugins/web/api/x`, new Uint8Array([255, 0]), "image/png");
     expect(seen[2]).toMatchObject({ body_base64: "/wA=" });
     expect((await post(`${world.url}/plugins/web/api/x`, "x".repeat(1_001))).status).toBe(413);
+    const head = await fetch(`${world.url}/plugins/web/api/x`, { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length"), await head.text()]).toEqual([201, "3", ""]);
+    expect(seen[3]).toMatchObject({ method: "GET" });
     const verb = await fetch(`${world.url}/plugins/web/api/x`, { method: "DELETE" });
     expect([verb.status, verb.headers.get("allow")]).toEqual([405, "GET, POST"]);
   });
