@@ -1,35 +1,14 @@
 /** Writing: exactly the committed rows are seen, whatever is retried, killed, replaced or refused. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { silentLog } from "../../services/kit/log.ts";
-import { type Chunk, openResults, type Results } from "../../services/results/results.ts";
+import type { Results } from "../../services/results/results.ts";
+import { chunkOf, column, ndjson, numbers, plain, RUN, rowsOf } from "../harness/chunks.ts";
 import { openTestResults, runRecord, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
-import { until } from "../harness/until.ts";
 
 let server: TestClickHouse;
 beforeAll(async () => {
   server = await startTestClickHouse();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-const plain = { dataset: "weather", columns: { time: "timestamp", city: "string", temp: "float64", n: "int64" } };
-const NOW_US = BigInt(Date.now()) * 1_000n;
-const RUN = { runId: "weather.daily/20120101T000000Z", fence: 7n };
-const chunkOf = (over: Partial<Chunk>): Chunk => ({
-  dataset: "weather",
-  ...RUN,
-  attempt: 1,
-  chunk: 0,
-  resource: "",
-  rows: [{ city: "Zürich", n: 1 }],
-  ...over,
-});
-const ndjson = (rows: readonly object[]) => Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-const numbers = (from: number, count: number) => Array.from({ length: count }, (_, i) => ({ n: from + i }));
-
-async function rowsOf(results: Results, sql = "SELECT n FROM weather ORDER BY n") {
-  return (await results.query({ sql, maxRows: 500_000, maxBytes: 1e8, timeoutMs: 20_000 })).rows;
-}
-const column = async (results: Results, sql?: string) => (await rowsOf(results, sql)).map((row) => row[0]);
 
 test("a chunk that is appended again is stored once, by the same process and by another", async () => {
   const database = "retried";
@@ -306,101 +285,5 @@ describe("schema", () => {
     await fetch(server.url, { method: "POST", body: "INSERT INTO twice.schema_version (version) VALUES (99)" });
     const again = openTestResults(server, { database: "twice" });
     await expect(again).rejects.toMatchObject({ code: "precondition", message: expect.stringContaining("schema 99") });
-  });
-});
-
-describe("when ClickHouse is away", () => {
-  test("killed amid appends of several runs, it ends with exactly the rows that were acknowledged", async () => {
-    await using own = await startTestClickHouse();
-    await using results = await openTestResults(own);
-    await results.ensureDataset(plain);
-    let acknowledged = 0;
-    const writeRun = async (run: number) => {
-      const { runId, fence } = { runId: `run-${run}`, fence: BigInt(run + 1) };
-      for (let chunk = 0; chunk < 20; chunk += 1) {
-        const size = chunk % 2 ? 10 : 12_000;
-        const rows = ndjson(numbers(run * 1_000_000 + chunk * 20_000, size));
-        const stored = await results.appendChunk(chunkOf({ runId, fence, chunk, rows }));
-        acknowledged += stored.rows;
-      }
-      await results.commit(runRecord({ runId, fence, parts: [{ fence, chunks: 20 }] }));
-    };
-    const writing = Promise.all([0, 1, 2].map(writeRun));
-    for (const third of [1, 2, 3]) {
-      await until("some rows are there", () => acknowledged > third * 60_000);
-      await own.kill9();
-      await own.restart();
-    }
-    await writing;
-    expect(acknowledged).toBe(3 * 10 * 12_010);
-    const sql = "SELECT count(), uniqExact(n) FROM weather";
-    expect(await rowsOf(results, sql)).toEqual([[String(acknowledged), String(acknowledged)]]);
-  });
-
-  test("writers wait, the state says why, and nothing is lost; readers are told at once", async () => {
-    await using own = await startTestClickHouse();
-    await using results = await openTestResults(own);
-    await results.ensureDataset(plain);
-    await own.kill9();
-    const appended = results.appendChunk(chunkOf({}));
-    const stopped = new AbortController();
-    const given = results.appendChunk(chunkOf({ chunk: 1 }), stopped.signal);
-    await until("the state shows it", () => !results.state().ok);
-    expect(results.state()).toMatchObject({ ok: false, problem: expect.stringContaining("cannot be reached") });
-    stopped.abort();
-    await expect(given).rejects.toMatchObject({ code: "cancelled" });
-    await expect(rowsOf(results)).rejects.toMatchObject({ code: "unavailable" });
-    await own.restart();
-    await appended;
-    expect(results.state().ok).toBe(true);
-    await results.commit(runRecord(RUN));
-    expect(await column(results)).toEqual(["1"]);
-  });
-
-  test("callers wait for room when the buffer is full; log lines are dropped, counted, and hold nobody up", async () => {
-    await using own = await startTestClickHouse();
-    await using results = await openTestResults(own, { maxBufferedBytes: 100_000, closeMs: 200 });
-    await results.ensureDataset(plain);
-    await own.kill9();
-    const rows = ndjson(numbers(0, 4_000));
-    const appends = [0, 1, 2, 3].map((chunk) => results.appendChunk(chunkOf({ chunk, rows })));
-    const line = {
-      runId: "r",
-      fence: 1n,
-      timeUs: NOW_US,
-      level: "info" as const,
-      instance: "i",
-      message: "x".repeat(8_000),
-    };
-    results.log(Array.from({ length: 3_000 }, () => line));
-    const state = results.state();
-    expect(state.bufferedBytes).toBeLessThanOrEqual(100_000);
-    expect(state.droppedLogLines).toBeGreaterThan(500);
-    await own.restart();
-    await Promise.all(appends);
-    await results.flush();
-    const kept = await rowsOf(results, "SELECT count() FROM logs");
-    expect(Number(kept[0]?.[0]) + results.state().droppedLogLines).toBe(3_000);
-    expect(results.state().bufferedBytes).toBe(0);
-  });
-
-  test("opening waits for a stated time and then names the URL without its password", async () => {
-    const opened = openResults({ url: "http://me:geheim@127.0.0.1:9", log: silentLog, waitMs: 300 });
-    const fault: Error = await opened.then(
-      () => expect.fail("opened"),
-      (thrown) => thrown,
-    );
-    expect(fault).toMatchObject({ code: "unavailable", message: expect.stringContaining("http://127.0.0.1:9") });
-    expect(fault.message).not.toContain("geheim");
-  });
-
-  test("closing while it is away ends within its time, and whoever waits is told", async () => {
-    await using own = await startTestClickHouse();
-    const results = await openTestResults(own, { closeMs: 200 });
-    await results.ensureDataset(plain);
-    await own.kill9();
-    const appended = expect(results.appendChunk(chunkOf({}))).rejects.toMatchObject({ code: "unavailable" });
-    await results[Symbol.asyncDispose]();
-    await appended;
   });
 });
