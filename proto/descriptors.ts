@@ -1,4 +1,6 @@
-/** Writes proto/gen/descriptors.ts: every descriptor with its comments, for REST, OpenAPI and reflection. `npm run gen`. */
+/**
+ * Writes proto/gen/descriptors.ts: every descriptor with its comments, for REST, OpenAPI and reflection. `npm run gen`.
+ */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 

@@ -7,7 +7,9 @@ export const BUCKETS = {
   pipes: "pipes",
   pollers: "pollers",
   resources: "resources",
-  /** scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set. */
+  /**
+   * scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set.
+   */
   windows: "windows",
   /** Leases of runs: `run.<…>` of executors. The revision of the `create` is the fence. */
   locks: "locks",
@@ -46,27 +48,6 @@ export const EVENTS = {
   /** `runs.<kind>`: JSON of a run that ended. Fire and forget. */
   runs: "runs",
 } as const;
-
-/** How a run ended. A closed list; stored as text. */
-export const OUTCOMES = [
-  "ok",
-  "no_data",
-  "not_modified",
-  "partial",
-  "guest_error",
-  "trap",
-  "timeout",
-  "cpu_exceeded",
-  "out_of_memory",
-  "denied",
-  "host_error",
-  "skipped_locked",
-  "skipped_early",
-  "dropped_late",
-  "cancelled",
-  "quarantined",
-] as const;
-export type Outcome = (typeof OUTCOMES)[number];
 
 /** Run ids are deterministic: the same work has the same id. Ids are bare, without `pipes/` and the like. */
 export const runIds = {

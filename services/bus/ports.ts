@@ -96,9 +96,14 @@ export interface QueueOptions {
   readonly dedupWindowMs: number;
 }
 
-/** Ids are 1 to 512 printable ASCII characters without a blank. At-least-once work queue. Order is by arrival, save that a nak or a lapsed ack wait puts a message behind. */
+/**
+ * Ids are 1 to 512 printable ASCII characters without a blank. At-least-once work queue. Order is by arrival, save that
+ * a nak or a lapsed ack wait puts a message behind.
+ */
 export interface Queue {
-  /** Resolves once stored durably. Returns false when the id was already sent within the window: a no-op, not an error. */
+  /**
+   * Resolves once stored durably. Returns false when the id was already sent within the window: a no-op, not an error.
+   */
   send(id: string, body: Uint8Array): Promise<boolean>;
   /** At least one and at most `max` messages, or none after `waitMs` or when the signal aborts. */
   pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]>;
@@ -125,7 +130,9 @@ export interface Events {
   subscribe(subject: string, signal: AbortSignal): AsyncIterable<BusEvent>;
 }
 
-/** One connection to a bus. Opening a bucket or queue twice gives the same store; other options are a Fault `conflict`. */
+/**
+ * One connection to a bus. Opening a bucket or queue twice gives the same store; other options are a Fault `conflict`.
+ */
 export interface Bus extends AsyncDisposable {
   kv(bucket: string, options?: KvOptions): Promise<Kv>;
   blobs(bucket: string): Promise<Blobs>;

@@ -2,7 +2,7 @@
 import { Metadata } from "@grpc/grpc-js";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { ask, type Channel, connect } from "../kit/grpc.ts";
-import { formatTime, parseTime } from "../kit/time.ts";
+import { formatTime, microsOf, parseTime, timestampOf } from "../kit/time.ts";
 import type { Invocation } from "./command.ts";
 
 const DEFAULT_ADDRESS = "127.0.0.1:7401";
@@ -47,17 +47,13 @@ export async function pages<P extends { nextPageToken: string }>(
   return all;
 }
 
-const US_PER_S = 1_000_000n;
-
 export function toTimestamp(raw: string | boolean | undefined, field: string): Timestamp | undefined {
   if (typeof raw !== "string" || raw === "") return undefined;
-  const us = parseTime(raw, field);
-  const seconds = us / US_PER_S - (us % US_PER_S < 0n ? 1n : 0n);
-  return { seconds, nanos: Number(us - seconds * US_PER_S) * 1_000 };
+  return timestampOf(parseTime(raw, field));
 }
 
 export function showTime(time: Timestamp | undefined): string {
-  return time ? formatTime(time.seconds * US_PER_S + BigInt(Math.trunc(time.nanos / 1_000))) : "";
+  return time ? formatTime(microsOf(time)) : "";
 }
 
 /** `weather` or `plugins/weather`: both name the plugin. */

@@ -1,4 +1,6 @@
-/** The door to the plugin builders in plugins-sdk, which are plain JavaScript that authors may also run by themselves. */
+/**
+ * The door to the plugin builders in plugins-sdk, which are plain JavaScript that authors may also run by themselves.
+ */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";

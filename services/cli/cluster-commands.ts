@@ -88,7 +88,7 @@ export const clusterCommands: readonly Command[] = [
   {
     path: "cluster",
     args: "",
-    doc: "Runs a cluster on this machine as separate processes, with the demo. NATS, ClickHouse, 2 gateways, 2 schedulers, 3 executors.",
+    doc: "Runs a cluster on this machine, with the demo. NATS, ClickHouse, 2 gateways, 2 schedulers, 3 executors.",
     flags: {
       folder: { type: "string", doc: "folder of its stores (default .millrace/cluster)" },
       "no-demo": { type: "boolean", doc: "only the processes" },
@@ -112,7 +112,7 @@ export const clusterCommands: readonly Command[] = [
   {
     path: "doctor",
     args: "",
-    doc: "Says what this machine lacks and how to get it, and how the platform is. Exit 1 when something needed is missing.",
+    doc: "Says what this machine lacks and how to get it, and how the platform is. Exit 1 when something is missing.",
     flags: {},
     async run({ terminal, env }) {
       const findings = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400", env);

@@ -44,6 +44,12 @@ const runRow = (run: Run) => [
   Math.round(run.wallMs),
   run.message.split("\n")[0],
 ];
+/** `http 3, emit 1`. */
+const hostCalls = (run: Run) =>
+  Object.entries(run.hostCalls)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(", ") || "none";
+
 const runHeads = ["started", "run", "kind", "attempt", "outcome", "rows", "ms", "message"];
 
 export const dataCommands: readonly Command[] = [
@@ -274,7 +280,7 @@ export const dataCommands: readonly Command[] = [
               table(runHeads, [runRow(run)]),
               `  ${run.pluginVersion} on ${run.executor}, fence ${run.fence}${run.committed ? ", committed" : ""}`,
               `  CPU ${run.cpuMs.toFixed(1)} ms, memory ${(Number(run.memoryPeakBytes) / 2 ** 20).toFixed(1)} MiB, ` +
-                `${run.bytesIn} bytes in, ${run.bytesOut} out, host calls ${JSON.stringify(Object.fromEntries(Object.entries(run.hostCalls).map(([k, v]) => [k, Number(v)])))}`,
+                `${run.bytesIn} bytes in, ${run.bytesOut} out, host calls ${hostCalls(run)}`,
             ].join("\n"),
           )
           .join("\n\n"),

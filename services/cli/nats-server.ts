@@ -1,4 +1,6 @@
-/** Finds a nats-server, or gets Debian's package into `.cache/` without root; alone, it installs and prints the path. */
+/**
+ * Finds a nats-server, or gets Debian's package into `.cache/` without root; alone, it installs and prints the path.
+ */
 import { execFile } from "node:child_process";
 import {
   accessSync,

@@ -23,7 +23,10 @@ export interface SyncEnd {
   readonly elapsedMs: number;
 }
 
-/** Waits for the plugin's `register` first when the pipe is new. Errors: those of SyncPipe; `precondition` when it failed. */
+/**
+ * Waits for the plugin's `register` first when the pipe is new. Errors: those of SyncPipe; `precondition` when it
+ * failed.
+ */
 export async function syncPipe(api: Api, request: SyncPipeRequest): Promise<SyncPipeResponse> {
   const giveUpMs = performance.now() + REGISTER_TIMEOUT_MS;
   for (;;) {
@@ -42,7 +45,10 @@ export async function syncPipe(api: Api, request: SyncPipeRequest): Promise<Sync
 
 const keyOf = (window: Window) => `${window.begin?.seconds}.${window.begin?.nanos}`;
 
-/** Waits for the windows queued and for those that run already. Errors: `deadline` when windows are still running after `timeoutMs`; they go on without us. */
+/**
+ * Waits for the windows queued and for those that run already. Errors: `deadline` when windows are still running after
+ * `timeoutMs`; they go on without us.
+ */
 export async function followSync(
   api: Api,
   pipe: string,

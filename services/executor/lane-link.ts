@@ -12,7 +12,9 @@ const BOOT_TIMEOUT_MS = 10_000;
 const LINGER_MS = 50;
 /** A lane that does not end an abandoned guest within this time, though idle by its own account, is broken. */
 const DEAF_MS = 10_000;
-/** Ends a lane whose guests fill the JavaScript heap; blocks and linear memory lie outside it and have their own caps. */
+/**
+ * Ends a lane whose guests fill the JavaScript heap; blocks and linear memory lie outside it and have their own caps.
+ */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 };
 /** Guests name host functions; what they make up is counted under one name past this many. */
 const MAX_HOST_NAMES = 32;

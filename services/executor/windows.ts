@@ -2,7 +2,7 @@
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
-import { compactTime } from "../kit/time.ts";
+import { compactTime, timestampOf } from "../kit/time.ts";
 import { changeRecord, refuseNewer } from "./fenced-record.ts";
 
 export interface WindowKey {
@@ -14,13 +14,6 @@ export interface WindowKey {
 /** `run` and `fence` of the attempt that writes; the rest as it is to stand. Absent fields stay as they were. */
 export type WindowChange = Pick<Window, "run" | "fence" | "state"> &
   Partial<Pick<Window, "rows" | "fetchedUntil" | "message">>;
-
-export const timestampOf = (us: bigint) => {
-  const micros = ((us % 1_000_000n) + 1_000_000n) % 1_000_000n;
-  return { seconds: (us - micros) / 1_000_000n, nanos: Number(micros) * 1_000 };
-};
-export const microsOf = (at: { readonly seconds: bigint; readonly nanos: number } | undefined) =>
-  at && at.seconds * 1_000_000n + BigInt(Math.trunc(at.nanos / 1_000));
 
 const keyOf = ({ pipe, beginUs }: WindowKey) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
 

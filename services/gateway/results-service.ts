@@ -6,6 +6,7 @@ import { type RunsServer, RunsService } from "../../proto/gen/millrace/results/v
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { type Methods, type Service, service } from "../kit/grpc.ts";
+import { microsOf, timestampOf } from "../kit/time.ts";
 import {
   type LogLine as LogRecord,
   OUTCOMES,
@@ -24,8 +25,6 @@ const QUERY_MS = { fallback: 10_000, max: 60_000 };
 /** A response must fit into one gRPC message. */
 const QUERY_BYTES = 16 << 20;
 const MAX_SQL_BYTES = 256 << 10;
-const US_PER_S = 1_000_000n;
-const NS_PER_US = 1_000;
 
 export const resultServices = (results: Results): readonly Service[] => [
   service(RunsService, runMethods(results)),
@@ -94,8 +93,8 @@ function queryMethods(results: Results): Methods<QueriesServer> {
     async readRows({ name, begin, end, pageSize, pageToken }) {
       const { rows, nextCursor } = await results.readRows({
         dataset: part(name, "datasets"),
-        ...(begin && { beginUs: toUs(begin) }),
-        ...(end && { endUs: toUs(end) }),
+        ...(begin && { beginUs: microsOf(begin) }),
+        ...(end && { endUs: microsOf(end) }),
         limit: clamp(pageSize, ROWS_PAGE),
         ...(pageToken && { cursor: pageToken }),
       });
@@ -151,7 +150,7 @@ function filterOf({ instance, target, outcome, kind, since }: Wanted): RunFilter
     outcome: one("outcome", outcome, OUTCOMES),
     instance: instance ? bare(instance) : undefined,
     target: target || undefined,
-    sinceUs: since && toUs(since),
+    sinceUs: since && microsOf(since),
   };
   if (mistakes.length) throw Fault.invalid("bad filter", mistakes);
   return filter;
@@ -171,11 +170,11 @@ function toRun(record: RunRecord): Run {
     instance: full("instances", instance),
     target,
     resource: full("resources", resource),
-    begin: beginUs === undefined ? undefined : toTimestamp(beginUs),
-    end: endUs === undefined ? undefined : toTimestamp(endUs),
-    dueTime: toTimestamp(record.dueUs),
-    startTime: toTimestamp(record.startedUs),
-    endTime: toTimestamp(record.finishedUs),
+    begin: beginUs === undefined ? undefined : timestampOf(beginUs),
+    end: endUs === undefined ? undefined : timestampOf(endUs),
+    dueTime: timestampOf(record.dueUs),
+    startTime: timestampOf(record.startedUs),
+    endTime: timestampOf(record.finishedUs),
     outcome: record.outcome,
     committed: record.committed,
     message: record.message,
@@ -191,15 +190,8 @@ function toRun(record: RunRecord): Run {
 }
 
 const toLine = ({ timeUs, level, message, fence }: LogRecord): LogLine => ({
-  time: toTimestamp(timeUs),
+  time: timestampOf(timeUs),
   level,
   message,
   fence,
 });
-
-const toUs = ({ seconds, nanos }: Timestamp) => seconds * US_PER_S + BigInt(Math.trunc(nanos / NS_PER_US));
-
-function toTimestamp(us: bigint): Timestamp {
-  const microseconds = ((us % US_PER_S) + US_PER_S) % US_PER_S;
-  return { seconds: (us - microseconds) / US_PER_S, nanos: Number(microseconds) * NS_PER_US };
-}

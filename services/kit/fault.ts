@@ -1,7 +1,9 @@
 /** The one error that crosses a room's wall, with a closed list of codes. */
 import { status } from "@grpc/grpc-js";
 
-/** code: [gRPC status, HTTP status, whether the same request may succeed unchanged]. The code strings are API: stable. */
+/**
+ * code: [gRPC status, HTTP status, whether the same request may succeed unchanged]. The code strings are API: stable.
+ */
 const CODES = {
   invalid: [status.INVALID_ARGUMENT, 400, false],
   unauthenticated: [status.UNAUTHENTICATED, 401, false],
@@ -64,7 +66,10 @@ export class Fault extends Error {
     return CODES[this.code][2];
   }
 
-  /** A Fault is itself; an abort is `cancelled`, a time-out is `deadline`; anything else is `internal`, kept as the cause. */
+  /**
+   * A Fault is itself; an abort is `cancelled`, a time-out is `deadline`; anything else is `internal`, kept as the
+   * cause.
+   */
   static from(thrown: unknown): Fault {
     if (thrown instanceof Fault) return thrown;
     if (thrown instanceof Error) {

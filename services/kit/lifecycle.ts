@@ -56,7 +56,9 @@ export function pause(ms: number, signal?: AbortSignal): Promise<boolean> {
   });
 }
 
-/** Resolves with the promise, or rejects with `deadline` after `ms`. The work itself goes on unless it watches a signal. */
+/**
+ * Resolves with the promise, or rejects with `deadline` after `ms`. The work itself goes on unless it watches a signal.
+ */
 export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -62,3 +62,16 @@ export function formatTime(us: bigint): string {
 export function compactTime(us: bigint): string {
   return formatTime(us).replace(/[-:]/g, "").replace(".", "_");
 }
+
+const US_PER_S = 1_000_000n;
+
+/** A google.protobuf.Timestamp of microseconds since the epoch. */
+export function timestampOf(us: bigint): { seconds: bigint; nanos: number } {
+  const fraction = ((us % US_PER_S) + US_PER_S) % US_PER_S;
+  return { seconds: (us - fraction) / US_PER_S, nanos: Number(fraction) * 1_000 };
+}
+
+/** Microseconds since the epoch; digits past the microsecond are cut. An absent one is 0. */
+export function microsOf(time: { readonly seconds: bigint; readonly nanos: number } | undefined): bigint {
+  return time ? time.seconds * US_PER_S + BigInt(Math.floor(time.nanos / 1_000)) : 0n;
+}

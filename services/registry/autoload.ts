@@ -1,4 +1,6 @@
-/** Publishes the bundles of a directory as they come and change. A broken one shows as a plugin in ERROR; others load. */
+/**
+ * Publishes the bundles of a directory as they come and change. A broken one shows as a plugin in ERROR; others load.
+ */
 import { createHash } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, readFile, stat } from "node:fs/promises";

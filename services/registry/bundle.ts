@@ -1,4 +1,6 @@
-/** A bundle, unpacked in memory: a gzipped tar that may hold a manifest, a module, static files and docs; nothing else. */
+/**
+ * A bundle, unpacked in memory: a gzipped tar that may hold a manifest, a module, static files and docs; nothing else.
+ */
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { Parser, type ReadEntry } from "tar";
@@ -36,7 +38,9 @@ export interface Bundle {
   readonly docs: ReadonlyMap<string, Buffer>;
 }
 
-/** Errors: `too_large` when packed, unpacked or counted it is over a limit; `invalid` with every mistake by its entry. */
+/**
+ * Errors: `too_large` when packed, unpacked or counted it is over a limit; `invalid` with every mistake by its entry.
+ */
 export async function readBundle(packed: Uint8Array, limits: BundleLimits = BUNDLE_LIMITS): Promise<Bundle> {
   const { files, mistakes } = await unpack(packed, limits);
   const manifest = files.get(MANIFEST);

@@ -46,7 +46,9 @@ async function* changes<T>(
   }
 }
 
-/** Several streams as one. Holds at most one change of each: what waits, waits in the bus, which keeps only the newest. */
+/**
+ * Several streams as one. Holds at most one change of each: what waits, waits in the bus, which keeps only the newest.
+ */
 async function* together<T>(sources: readonly AsyncGenerator<T>[], signal: AbortSignal): AsyncGenerator<T> {
   const waiting: { readonly change: T; readonly taken: () => void }[] = [];
   let failure: Fault | undefined;

@@ -1,4 +1,6 @@
-/** What a plugin may ask for and an operator may allow: the form of patterns. Who gets what is decided by the executor. */
+/**
+ * What a plugin may ask for and an operator may allow: the form of patterns. Who gets what is decided by the executor.
+ */
 import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import type { Mistake } from "../kit/fault.ts";
 import { shown } from "./names.ts";

@@ -1,4 +1,6 @@
-/** From the bytes of a bundle to a stored version: checked whole, then written so that a crash leaves nothing half done. */
+/**
+ * From the bytes of a bundle to a stored version: checked whole, then written so that a crash leaves nothing half done.
+ */
 import { createHash } from "node:crypto";
 import { extname } from "node:path";
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
@@ -86,7 +88,8 @@ export interface Published {
 }
 
 /**
- * Errors: as `checkBundle`; `exists` when the version has other bytes; `precondition` while the plugin is being deleted.
+ * Errors: as `checkBundle`; `exists` when the version has other bytes; `precondition` while the plugin is being
+ * deleted.
  * Order: blobs, version, default instance, plugin, then what follows. Publishing again finishes what a crash left.
  */
 export async function publish(store: Store, checked: CheckedBundle, grants: DefaultGrants): Promise<Published> {

@@ -1,4 +1,6 @@
-/** JSON Schema (draft 2020-12) with every mistake in words, and a limit on the time that a stranger's schema may take. */
+/**
+ * JSON Schema (draft 2020-12) with every mistake in words, and a limit on the time that a stranger's schema may take.
+ */
 import { createContext, runInContext } from "node:vm";
 import { Ajv2020, type ErrorObject, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";

@@ -21,7 +21,9 @@ interface Waiting extends Parcel {
   readonly reject: (problem: unknown) => void;
 }
 
-/** `send` stores all parcels or none. When it fails for several, each is sent alone, so that one bad parcel fails alone. */
+/**
+ * `send` stores all parcels or none. When it fails for several, each is sent alone, so that one bad parcel fails alone.
+ */
 export class Batch {
   readonly #limits: BatchLimits;
   readonly #send: (parcels: readonly Parcel[]) => Promise<void>;

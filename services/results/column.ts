@@ -101,7 +101,8 @@ const TIMESTAMP = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]
 
 /**
  * Columns for rows that nobody declared: int64, float64, bool, timestamp or string. A column that is null throughout is
- * left out (it lands in `_extra` until it is declared); one of mixed types is a string; objects and arrays are left out.
+ * left out (it lands in `_extra` until it is declared); one of mixed types is a string; objects and arrays are left
+ * out.
  */
 export function inferColumns(rows: Iterable<RowObject>): Record<string, ColumnType> {
   const seen = new Map<string, ColumnType | undefined>();

@@ -37,7 +37,8 @@ const steps = (db: string): readonly (readonly string[])[] => [
     `CREATE TABLE IF NOT EXISTS ${db}.logs (
       run_id String, fence UInt64, time DateTime64(6, 'UTC'), level ${enumOf(LOG_LEVELS)},
       instance LowCardinality(String), message String, fields String
-    ) ENGINE = MergeTree PARTITION BY toDate(time) ORDER BY (run_id, time) SETTINGS ${DURABLE}, ttl_only_drop_parts = 1`,
+    ) ENGINE = MergeTree PARTITION BY toDate(time) ORDER BY (run_id, time)
+    SETTINGS ${DURABLE}, ttl_only_drop_parts = 1`,
     `CREATE TABLE IF NOT EXISTS ${db}.schema_version (version UInt32, made DateTime DEFAULT now())
       ENGINE = ReplacingMergeTree ORDER BY version`,
   ],

@@ -31,7 +31,9 @@ export interface Writer extends AsyncDisposable {
   readonly droppedLogLines: number;
 }
 
-/** Above this a chunk has an INSERT of its own, and ClickHouse adds the envelope: cheaper than to write it on each line. */
+/**
+ * Above this a chunk has an INSERT of its own, and ClickHouse adds the envelope: cheaper than to write it on each line.
+ */
 const OWN_INSERT_BYTES = 262_144;
 /** One INSERT is one block, so that a bad row refuses the whole of it. */
 const MAX_INSERT_ROWS = 100_000;

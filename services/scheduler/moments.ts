@@ -9,16 +9,6 @@ export const msOfUs = (us: bigint): number => Number(us / 1_000n);
 const MIN_SECONDS = -62_135_596_800n;
 const MAX_SECONDS = 253_402_300_799n;
 
-export function toTimestamp(us: bigint): Timestamp {
-  const fraction = ((us % 1_000_000n) + 1_000_000n) % 1_000_000n;
-  return { seconds: (us - fraction) / 1_000_000n, nanos: Number(fraction) * 1_000 };
-}
-
-/** Digits past the microsecond are cut. An absent one is 0. */
-export function ofTimestamp(time: Timestamp | undefined): bigint {
-  return time ? time.seconds * 1_000_000n + BigInt(Math.floor(time.nanos / 1_000)) : 0n;
-}
-
 /** What is wrong with a time that came from outside; undefined when nothing is. */
 export function timestampMistake(time: Timestamp, field: string): Mistake | undefined {
   const { seconds, nanos } = time;

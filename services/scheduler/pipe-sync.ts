@@ -6,8 +6,9 @@ import { bare } from "../../proto/names.ts";
 import type { Queue } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
+import { microsOf } from "../kit/time.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
-import { ofTimestamp, usOfMs } from "./moments.ts";
+import { usOfMs } from "./moments.ts";
 import { gridOfPipe } from "./standing.ts";
 import { type StoredWindow, toKnown, type WindowStore } from "./window-store.ts";
 import { gridLength, type PlannedWindow, planWindows } from "./windows.ts";
@@ -69,7 +70,7 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     range: request.range,
     lostBeforeUs: nowUs - (depth === 0 ? LOST_WHEN_IDLE_US : LOST_WHEN_BUSY_US),
   });
-  const byBegin = new Map(stored.map((s) => [ofTimestamp(s.window.begin), s]));
+  const byBegin = new Map(stored.map((s) => [microsOf(s.window.begin), s]));
   const queued: Window[] = [];
   for (let at = 0; at < plan.queue.length; at += BATCH) {
     request.signal?.throwIfAborted();
@@ -123,10 +124,10 @@ export async function resendClaims(
   const sinceUs = usOfMs(nowMs()) - RESEND_US;
   const jobs = stored.flatMap(({ pipe: id, window }) => {
     const pipe = pipeOf(id);
-    const dueUs = ofTimestamp(window.dueTime);
-    const recent = dueUs > sinceUs && ofTimestamp(window.updateTime) > sinceUs;
+    const dueUs = microsOf(window.dueTime);
+    const recent = dueUs > sinceUs && microsOf(window.updateTime) > sinceUs;
     if (!pipe || !recent || window.state !== WindowState.RUNNING) return [];
-    const [beginUs, endUs] = [ofTimestamp(window.begin), ofTimestamp(window.end)];
+    const [beginUs, endUs] = [microsOf(window.begin), microsOf(window.end)];
     const planned = { beginUs, endUs, untilUs: untilOf(pipe, endUs, dueUs) };
     return [fetchJob(pipe, planned, { dueUs, epoch, manual })];
   });

@@ -1,4 +1,6 @@
-/** When a schedule is due: by interval with a phase, by cron, or never by itself. Pure; milliseconds since the epoch. */
+/**
+ * When a schedule is due: by interval with a phase, by cron, or never by itself. Pure; milliseconds since the epoch.
+ */
 import type { Cron } from "croner";
 import type { Schedule } from "../kit/schedule.ts";
 

@@ -8,8 +8,9 @@ import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { parseSchedule } from "../kit/schedule.ts";
+import { microsOf, timestampOf } from "../kit/time.ts";
 import { messageId, pollerJob } from "./jobs.ts";
-import { ofTimestamp, timestampMistake, toTimestamp, usOfMs } from "./moments.ts";
+import { timestampMistake, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
 import { preview } from "./schedule.ts";
 import { type Catalog, gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
@@ -39,8 +40,8 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
       const why = whyPipeRests(catalog, pipe);
       if (why) throw new Fault("precondition", why);
       const asked = byHand();
-      const beginUs = request.begin ? ofTimestamp(request.begin) : gridOfPipe(pipe).beginUs;
-      const endUs = request.end ? ofTimestamp(request.end) : asked.dueUs;
+      const beginUs = request.begin ? microsOf(request.begin) : gridOfPipe(pipe).beginUs;
+      const endUs = request.end ? microsOf(request.end) : asked.dueUs;
       const range = request.begin || request.end ? { beginUs, endUs } : undefined;
       const { refetch } = request;
       const { queued, skipped } = await syncPipe(ports, { ...asked, pipe, refetch, range, signal });
@@ -100,7 +101,7 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
         ...mistakesOf(() => parseSchedule(schedule, "schedule")),
       ]);
       const times = preview(parseSchedule(schedule, "schedule"), key, nowMs(), count || DEFAULT_PREVIEW);
-      return { times: times.map((ms) => toTimestamp(usOfMs(ms))) };
+      return { times: times.map((ms) => timestampOf(usOfMs(ms))) };
     },
 
     async getQueue() {
@@ -111,7 +112,7 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
           id,
           reason,
           runId: runIdOf(id, body),
-          deadTime: toTimestamp(usOfMs(deadMs)),
+          deadTime: timestampOf(usOfMs(deadMs)),
         })),
       };
     },
@@ -140,7 +141,7 @@ function nameMistakes(kind: "pipe" | "poller", field: string, name: string): Mis
 
 function rangeMistakes({ begin, end }: SyncPipeRequest): Mistake[] {
   const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
-  if (wrong.length > 0 || !begin || !end || ofTimestamp(begin) < ofTimestamp(end)) return wrong;
+  if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
   return [{ field: "end", problem: "is not after begin", fix: "end is exclusive: at least a microsecond later" }];
 }
 

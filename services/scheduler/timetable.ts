@@ -6,8 +6,9 @@ import { type Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/po
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Schedule } from "../kit/schedule.ts";
+import { microsOf } from "../kit/time.ts";
 import { DueHeap, dueAfter, dueUpTo, type Timed } from "./due.ts";
-import { msOfUs, ofTimestamp } from "./moments.ts";
+import { msOfUs } from "./moments.ts";
 import { phaseOf } from "./schedule.ts";
 import {
   type Catalog,
@@ -211,4 +212,4 @@ function pollEntry(
 
 const pollKey = (poller: string, resource: string) => `${poller}/${resource}`;
 
-const at = (time: Timestamp | undefined) => msOfUs(ofTimestamp(time));
+const at = (time: Timestamp | undefined) => msOfUs(microsOf(time));

@@ -1,6 +1,6 @@
 /** The windows of a pipe as a list to read: the stored ones and the gaps between them, in pages. Pure. */
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { ofTimestamp, toTimestamp } from "./moments.ts";
+import { microsOf, timestampOf } from "../kit/time.ts";
 import { type Grid, gridFloor, gridLength } from "./windows.ts";
 
 /** Windows looked at for one page: a rare state in a long list comes in short pages rather than late. */
@@ -28,7 +28,7 @@ export interface WindowPage {
 
 export function pageWindows({ grid, nowUs, stored, state, fromUs, pageSize }: PageRequest): WindowPage {
   const known = stored
-    .map((window) => ({ window, beginUs: ofTimestamp(window.begin) }))
+    .map((window) => ({ window, beginUs: microsOf(window.begin) }))
     .filter(({ beginUs }) => fromUs === undefined || beginUs >= fromUs)
     .sort((a, b) => (a.beginUs < b.beginUs ? -1 : 1));
   const windows: Window[] = [];
@@ -57,5 +57,5 @@ function firstGap(grid: Grid, fromUs: bigint | undefined): bigint {
 
 function missingWindow(beginUs: bigint, endUs: bigint): Window {
   const state = WindowState.MISSING;
-  return Window.fromPartial({ begin: toTimestamp(beginUs), end: toTimestamp(endUs), state });
+  return Window.fromPartial({ begin: timestampOf(beginUs), end: timestampOf(endUs), state });
 }

@@ -3,8 +3,7 @@ import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/windo
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import type { Kv, KvEntry } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { compactTime } from "../kit/time.ts";
-import { ofTimestamp, toTimestamp } from "./moments.ts";
+import { compactTime, microsOf, timestampOf } from "../kit/time.ts";
 import type { KnownWindow, PlannedWindow, WindowStanding } from "./windows.ts";
 
 export interface StoredWindow {
@@ -49,12 +48,12 @@ export class WindowStore {
   ): Promise<Claim | undefined> {
     const window = Window.fromPartial({
       ...former?.window,
-      begin: toTimestamp(planned.beginUs),
-      end: toTimestamp(planned.endUs),
+      begin: timestampOf(planned.beginUs),
+      end: timestampOf(planned.endUs),
       state: WindowState.RUNNING,
       run: queued.run,
-      dueTime: toTimestamp(queued.dueUs),
-      updateTime: toTimestamp(queued.nowUs),
+      dueTime: timestampOf(queued.dueUs),
+      updateTime: timestampOf(queued.nowUs),
       message: "",
     });
     const key = keyOf(pipe, planned.beginUs);
@@ -71,7 +70,7 @@ export class WindowStore {
 
   /** Takes a claim back, unless somebody has written the window since: then it is theirs. */
   async release(pipe: string, { window, revision, former }: Claim): Promise<void> {
-    const key = keyOf(pipe, ofTimestamp(window.begin));
+    const key = keyOf(pipe, microsOf(window.begin));
     const undo = former
       ? this.#kv.update(key, Window.encode(former.window).finish(), revision)
       : this.#kv.delete(key, revision);
@@ -83,11 +82,11 @@ export class WindowStore {
 
 export function toKnown({ window }: StoredWindow): KnownWindow {
   return {
-    beginUs: ofTimestamp(window.begin),
-    endUs: ofTimestamp(window.end),
+    beginUs: microsOf(window.begin),
+    endUs: microsOf(window.end),
     standing: STANDINGS[window.state] ?? "missing",
-    fetchedUntilUs: ofTimestamp(window.fetchedUntil),
-    updatedUs: ofTimestamp(window.updateTime),
+    fetchedUntilUs: microsOf(window.fetchedUntil),
+    updatedUs: microsOf(window.updateTime),
   };
 }
 

@@ -1,4 +1,6 @@
-/** Runs a plugin's module with Extism alone and a small host in memory: what an author's code does, without a platform. */
+/**
+ * Runs a plugin's module with Extism alone and a small host in memory: what an author's code does, without a platform.
+ */
 import { readFile } from "node:fs/promises";
 import createPlugin, { type CallContext } from "@extism/extism";
 

@@ -1,6 +1,9 @@
 /** Waits on a fact instead of on time. */
 
-/** Asks `look` until it returns something other than undefined or false; fails with what was last seen after `timeoutMs`. */
+/**
+ * Asks `look` until it returns something other than undefined or false; fails with what was last seen after
+ * `timeoutMs`.
+ */
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,

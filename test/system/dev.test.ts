@@ -1,4 +1,6 @@
-/** `millrace dev --demo` as a stranger runs it: data appear, Ctrl-C ends it, a second start goes on, mistakes are told. */
+/**
+ * `millrace dev --demo` as a stranger runs it: data appear, Ctrl-C ends it, a second start goes on, mistakes are told.
+ */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";

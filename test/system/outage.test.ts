@@ -1,4 +1,6 @@
-/** NATS and ClickHouse go away in the middle of the work and come back: the state is told, nothing is lost or doubled. */
+/**
+ * NATS and ClickHouse go away in the middle of the work and come back: the state is told, nothing is lost or doubled.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+/** Many guests on few lanes: neighbours of a hostile one go on; whoever finds no room waits or is told. */
 import { describe, expect, test } from "vitest";
 import { type GuestCall, openSandbox } from "../../services/executor/sandbox.ts";
 import type { Fault } from "../../services/kit/fault.ts";

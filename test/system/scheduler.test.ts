@@ -14,10 +14,11 @@ import { BUCKETS, JOBS, JOBS_OPTIONS, LEADER_TTL_MS } from "../../proto/names.ts
 import { encodeKeyPart } from "../../services/bus/keys.ts";
 import { ask, connect } from "../../services/kit/grpc.ts";
 import { silentLog } from "../../services/kit/log.ts";
+import { microsOf, timestampOf } from "../../services/kit/time.ts";
 import { messageId } from "../../services/scheduler/jobs.ts";
 import { type LeaseKv, lead } from "../../services/scheduler/leadership.ts";
 import type { RunningScheduler } from "../../services/scheduler/main.ts";
-import { ofTimestamp, toTimestamp, usOfMs } from "../../services/scheduler/moments.ts";
+import { usOfMs } from "../../services/scheduler/moments.ts";
 import { Term } from "../../services/scheduler/term.ts";
 import { WindowStore } from "../../services/scheduler/window-store.ts";
 import { embeddedGround, natsGround } from "../harness/bus-ground.ts";
@@ -223,11 +224,11 @@ describe.each([
     await leading(scheduler);
     await it.jobs((jobs) => jobs.some((job) => job.kind === JobKind.DISCOVER));
     const beginUs = usOfMs(Date.parse(daysAgo(9)));
-    const day = (n: number) => toTimestamp(beginUs + BigInt(n) * usOfMs(DAY_MS));
+    const day = (n: number) => timestampOf(beginUs + BigInt(n) * usOfMs(DAY_MS));
 
     const name = "pipes/up.daily";
-    const some = await sync(scheduler, { name, begin: day(2), end: toTimestamp(ofTimestamp(day(4)) + 1n) });
-    expect(some.windows.map((w) => ofTimestamp(w.begin))).toEqual([2, 3, 4].map((n) => ofTimestamp(day(n))));
+    const some = await sync(scheduler, { name, begin: day(2), end: timestampOf(microsOf(day(4)) + 1n) });
+    expect(some.windows.map((w) => microsOf(w.begin))).toEqual([2, 3, 4].map((n) => microsOf(day(n))));
     const rest = await sync(scheduler, { name });
     expect([rest.windows.length, rest.skipped]).toEqual([7, 3]);
     const jobs = await it.jobs((seen) => seen.length >= 10);
@@ -235,17 +236,17 @@ describe.each([
 
     // As an executor would end them: all done but one.
     const kv = await ground.bus.kv(BUCKETS.windows);
-    const failed = ofTimestamp(day(5));
+    const failed = microsOf(day(5));
     for (const { key, value } of await kv.list(encodeKeyPart("up.daily"))) {
       const window = Window.decode(value);
-      const state = ofTimestamp(window.begin) === failed ? WindowState.FAILED : WindowState.DONE;
+      const state = microsOf(window.begin) === failed ? WindowState.FAILED : WindowState.DONE;
       await kv.put(key, Window.encode({ ...window, state, fetchedUntil: day(30) }).finish());
     }
     const page = await listed(scheduler, { parent: name, pageSize: 4 });
     expect([page.windows.length, page.nextPageToken === ""]).toEqual([4, false]);
     const onlyFailed = await listed(scheduler, { parent: name, state: WindowState.FAILED });
-    expect(onlyFailed.windows.map((w) => ofTimestamp(w.begin))).toEqual([failed]);
-    expect((await sync(scheduler, { name })).windows.map((w) => ofTimestamp(w.begin))).toEqual([failed]);
+    expect(onlyFailed.windows.map((w) => microsOf(w.begin))).toEqual([failed]);
+    expect((await sync(scheduler, { name })).windows.map((w) => microsOf(w.begin))).toEqual([failed]);
     const again = await sync(scheduler, { name, begin: day(0), end: day(2), refetch: true });
     expect(again.windows.length).toBe(2);
 

@@ -33,11 +33,14 @@ test("every source file opens by saying what it is", () => {
 test("files fit in the head, lines on the screen", () => {
   const long = sources.filter((file) => read(file).split("\n").length > MAX_LINES + 1);
   expect(long).toEqual([]);
-  const wide = sources.filter((file) =>
-    read(file)
-      .split("\n")
-      .some((line) => [...line].length > MAX_COLUMNS),
-  );
+  // Titles of tests are sentences; what else is written in test/ the formatter keeps narrow.
+  const wide = sources
+    .filter((file) => !file.startsWith("test/"))
+    .filter((file) =>
+      read(file)
+        .split("\n")
+        .some((line) => [...line].length > MAX_COLUMNS),
+    );
   expect(wide).toEqual([]);
 });
 

@@ -1,12 +1,12 @@
 /** Pages of windows: stored ones and gaps by begin, none twice, none lost between pages. */
 import { expect, test } from "vitest";
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { ofTimestamp, toTimestamp } from "../../services/scheduler/moments.ts";
+import { microsOf, timestampOf } from "../../services/kit/time.ts";
 import { pageWindows } from "../../services/scheduler/window-pages.ts";
 
 const grid = { beginUs: 100n, endUs: undefined, chunkUs: 10n };
 const window = (beginUs: bigint, state: WindowState = WindowState.DONE) =>
-  Window.fromPartial({ begin: toTimestamp(beginUs), end: toTimestamp(beginUs + 10n), state });
+  Window.fromPartial({ begin: timestampOf(beginUs), end: timestampOf(beginUs + 10n), state });
 const base = { grid, nowUs: 155n, stored: [], state: WindowState.UNSPECIFIED, fromUs: undefined, pageSize: 100 };
 
 function allPages(over: Partial<Parameters<typeof pageWindows>[0]>) {
@@ -14,7 +14,7 @@ function allPages(over: Partial<Parameters<typeof pageWindows>[0]>) {
   let fromUs: bigint | undefined;
   do {
     const page = pageWindows({ ...base, ...over, fromUs });
-    seen.push(...page.windows.map((w) => `${ofTimestamp(w.begin)}${w.state === WindowState.MISSING ? "?" : ""}`));
+    seen.push(...page.windows.map((w) => `${microsOf(w.begin)}${w.state === WindowState.MISSING ? "?" : ""}`));
     fromUs = page.nextUs;
   } while (fromUs !== undefined);
   return seen;

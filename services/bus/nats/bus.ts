@@ -27,7 +27,9 @@ export interface NatsBusOptions {
   readonly connectTimeoutMs?: number;
 }
 
-/** Errors: `unavailable`, saying where it looked and how to start one; `denied`; `precondition` for a server too old. */
+/**
+ * Errors: `unavailable`, saying where it looked and how to start one; `denied`; `precondition` for a server too old.
+ */
 export async function openNatsBus({
   url,
   log,

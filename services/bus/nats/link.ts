@@ -45,7 +45,10 @@ export interface Link {
   close(): Promise<void>;
 }
 
-/** Errors: `unavailable`, saying where it looked; `denied`; `precondition` for a server that is too old or has no JetStream. */
+/**
+ * Errors: `unavailable`, saying where it looked; `denied`; `precondition` for a server that is too old or has no
+ * JetStream.
+ */
 export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions): Promise<Link> {
   const { servers, where, auth } = readUrl(url);
   const nc = await connectWithin(connectTimeoutMs, where, (timeout) =>

@@ -6,7 +6,9 @@ import type { Link } from "./link.ts";
 const SLACK_MS = 2_000;
 const DRAIN_TIMEOUT_MS = 1_000;
 
-/** filled: all that was asked for; empty: nothing more for now; lost: ended early, and messages may have been missed. */
+/**
+ * filled: all that was asked for; empty: nothing more for now; lost: ended early, and messages may have been missed.
+ */
 export type PullEnd = "filled" | "empty" | "lost";
 
 export interface PullRequest {
@@ -93,7 +95,9 @@ function statusOf(message: Msg): number | undefined {
   return message.headers.code;
 }
 
-/** `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.<random>]` */
+/**
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.<random>]`
+ */
 function readDelivery(message: Msg): Delivery {
   const reply = message.reply ?? "";
   const tokens = reply.split(".");

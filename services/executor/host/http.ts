@@ -38,7 +38,10 @@ interface Outgoing {
   readonly body: Uint8Array | undefined;
 }
 
-/** `onDenied` is told of every refusal. Errors of the result: `denied`, `invalid`, `unavailable`, `deadline`, `too_large`. */
+/**
+ * `onDenied` is told of every refusal. Errors of the result: `denied`, `invalid`, `unavailable`, `deadline`,
+ * `too_large`.
+ */
 export function httpCapability(grants: EffectiveGrants, dialer: Dialer, onDenied: () => void): Capability {
   return async (bytes, scope) => {
     const raw = readRequest("http", bytes);

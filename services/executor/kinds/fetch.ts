@@ -5,14 +5,14 @@ import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../../proto/names.ts";
 import type { Fault } from "../../kit/fault.ts";
-import { formatTime } from "../../kit/time.ts";
+import { formatTime, microsOf, timestampOf } from "../../kit/time.ts";
 import type { RunPart } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { RowSink } from "../host/emit.ts";
 import { type Capabilities, isObject, parseJson, readRequest } from "../host/functions.ts";
 import { callLimits } from "../limits.ts";
 import { returnedRows } from "../returned-rows.ts";
-import { microsOf, timestampOf, unrunState, type WindowChange, type WindowKey, writeWindow } from "../windows.ts";
+import { unrunState, type WindowChange, type WindowKey, writeWindow } from "../windows.ts";
 import { type Attempt, badAnswer, type Failed, failureOf, type JobRun, type Success, type Tools } from "./kind.ts";
 
 const DEFAULT_ATTEMPTS = 3;
@@ -40,7 +40,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools): 
     async begin({ fence }) {
       let superseded = false;
       await write((stored) => {
-        superseded = (microsOf(stored?.dueTime) ?? job.dueUs) > job.dueUs;
+        superseded = microsOf(stored?.dueTime) > job.dueUs;
         const kept = superseded && stored ? stored.state : WindowState.RUNNING;
         return { run, fence, state: kept };
       });

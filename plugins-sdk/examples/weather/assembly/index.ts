@@ -1,6 +1,7 @@
 /** Daily weather by city: one request for each city and window, rows streamed, a checkpoint after each city. */
 import {
-  checkpoint, Emitter, fail, FetchCall, formatTime, httpGet, HttpReply, Json, NO_TIME, parseTime, progress, RegisterCall,
+  checkpoint, Emitter, fail, FetchCall, formatTime, httpGet, HttpReply, Json, NO_TIME, parseTime, progress,
+  RegisterCall,
 } from "@millrace/assemblyscript";
 
 const OPEN_METEO = "https://archive-api.open-meteo.com";
