@@ -47,6 +47,24 @@ const route = object(
   ["method", "path"],
 );
 
+const schema = { type: "object", description: "a JSON Schema (draft 2020-12)" };
+
+const functions = {
+  type: "object",
+  maxProperties: 200,
+  propertyNames: {
+    pattern: "^[a-z][a-z0-9_]{0,62}$",
+    description: "a lower-case letter, then at most 62 lower-case letters, digits and _",
+  },
+  additionalProperties: object({
+    input: schema,
+    output: schema,
+    timeout: duration("the wall time of one call"),
+    description: text(500, "one sentence of at most 500 characters"),
+  }),
+  description: "functions by name",
+};
+
 export const MANIFEST_SCHEMA: Json = object(
   {
     $schema: text(500, "the address of a JSON Schema, for editors"),
@@ -71,9 +89,10 @@ export const MANIFEST_SCHEMA: Json = object(
         }),
         discover: object({ every: duration("the period"), timeout: duration("the wall time of one call") }),
         route: object({ routes: list(route, 200, "a list of routes") }, ["routes"]),
+        functions,
       },
       [],
-      { minProperties: 1, description: "at least one of fetch, register, poll, discover, route" },
+      { minProperties: 1, description: "at least one of fetch, register, poll, discover, route, functions" },
     ),
     config: { type: "object", description: "a JSON Schema (draft 2020-12) of an object" },
     permissions: object({
@@ -90,6 +109,10 @@ export const MANIFEST_SCHEMA: Json = object(
       ),
       kv: { type: "boolean", description: "true or false" },
       query: list(text(128, "a dataset"), 100, "a list of datasets"),
+      secrets: list(text(65, "the name of a secret"), 100, "a list of secrets"),
+      sockets: list(text(300, 'a pattern such as "udp://10.0.0.0/8:161"'), 100, "a list of sockets"),
+      call: list(text(130, 'a function such as "geo/lookup"'), 100, "a list of functions"),
+      publish: list(text(200, 'a subject such as "alerts.*"'), 100, "a list of subjects"),
     }),
     limits: object({
       memory_mib: whole(1, 1_024, "linear memory in MiB"),
@@ -98,7 +121,17 @@ export const MANIFEST_SCHEMA: Json = object(
       output_mib: whole(1, 64, "the largest output in MiB"),
       host_calls: whole(1, 1_000_000_000, "host calls of one call"),
       rows: whole(1, Number.MAX_SAFE_INTEGER, "rows of one run"),
+      host_calls_in_flight: whole(1, 1_024, "host calls that wait at once"),
+      log_lines: whole(1, 100_000, "log lines of one run"),
+      log_kib: whole(1, 16_384, "log text of one run in KiB"),
+      http_requests: whole(1, 10_000, "HTTP requests of one call"),
+      http_mib: whole(1, 1_024, "HTTP bodies of one call in MiB"),
+      call_depth: whole(1, 32, "how deep calls may nest"),
+      gas_million: whole(1, 1_000_000_000, "instructions of one call in millions"),
     }),
+    reuse: whole(0, 100_000, "calls that one guest instance serves"),
+    isolation: { enum: ["shared", "dedicated"] },
+    metered: { type: "boolean", description: "true or false" },
   },
   ["name", "version", "abi", "interfaces"],
 );

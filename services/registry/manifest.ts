@@ -51,8 +51,10 @@ export function neededExports({ interfaces = {} }: Manifest): string[] {
   return namesOf(interfaces);
 }
 
-export const namesOf = (interfaces: Interfaces | undefined): string[] =>
-  (["fetch", "register", "poll", "discover", "route"] as const).filter((name) => interfaces?.[name] !== undefined);
+export const namesOf = (interfaces: Interfaces | undefined): string[] => [
+  ...(["fetch", "register", "poll", "discover", "route"] as const).filter((name) => interfaces?.[name] !== undefined),
+  ...Object.keys(interfaces?.functions ?? {}).map((name) => `function:${name}`),
+];
 
 /** The cap on linear memory, in pages of 64 KiB. */
 export const memoryPages = ({ limits }: Manifest): number => (limits?.memoryMib || DEFAULT_MEMORY_MIB) * PAGES_PER_MIB;
@@ -100,6 +102,10 @@ function fromJson(json: Json): Manifest {
       })),
       kv: permissions.kv === true,
       query: texts(permissions.query),
+      secrets: texts(permissions.secrets),
+      sockets: texts(permissions.sockets),
+      call: texts(permissions.call),
+      publish: texts(permissions.publish),
     },
     limits: {
       memoryMib: number(limits.memory_mib),
@@ -108,14 +114,31 @@ function fromJson(json: Json): Manifest {
       outputMib: number(limits.output_mib),
       hostCalls: number(limits.host_calls),
       rows: BigInt(number(limits.rows)),
+      hostCallsInFlight: number(limits.host_calls_in_flight),
+      logLines: number(limits.log_lines),
+      logKib: number(limits.log_kib),
+      httpRequests: number(limits.http_requests),
+      httpMib: number(limits.http_mib),
+      callDepth: number(limits.call_depth),
+      gasMillion: BigInt(number(limits.gas_million)),
     },
+    reuse: number(json.reuse),
+    isolation: text(json.isolation),
+    metered: json.metered === true,
   };
 }
 
 function interfacesFrom(json: Json): Interfaces {
   const of = (name: string) => object(json[name]);
   const { fetch, register, poll, discover, route } = json;
+  const functions = Object.entries(of("functions")).map(([name, value]) => {
+    const { input, output, timeout, description } = object(value);
+    const schema = (given: unknown) => (given === undefined ? undefined : object(given));
+    const fn = { input: schema(input), output: schema(output), timeout: text(timeout), description: text(description) };
+    return [name, fn] as const;
+  });
   return {
+    functions: Object.fromEntries(functions),
     ...(fetch !== undefined && { fetch: parametersFrom(of("fetch")) }),
     ...(register !== undefined && { register: {} }),
     ...(poll !== undefined && {

@@ -1,5 +1,6 @@
 /** Executors on a real bus, registry, sandbox and ClickHouse: what jobs leave behind, however they end. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
@@ -132,7 +133,7 @@ test("every way to end has its outcome, its window and its dead letter", async (
     not_modified: "not_modified",
     kv: "ok",
   };
-  const grants = { allRequested: false, only: { http: [], kv: true, query: [] } };
+  const grants = { allRequested: false, only: Permissions.fromPartial({ kv: true }) };
   const jobs = new Map<string, { pipe: Pipe; runId: string }>();
   for (const mode of Object.keys(modes)) {
     const config = { mode, url: "http://127.0.0.1:9/", sql: "SELECT 1" };

@@ -1,5 +1,6 @@
 /** What a guest may reach: URL patterns, manifest with grant, and the screen of addresses. Pure tables. */
 import { describe, expect, test } from "vitest";
+import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { effectiveGrants } from "../../services/executor/grants.ts";
 import { closedReason, parsePrivateHosts } from "../../services/executor/host/address.ts";
 import { parseUrlPattern } from "../../services/executor/url-pattern.ts";
@@ -57,11 +58,11 @@ describe("URL patterns", () => {
 });
 
 describe("effective grants", () => {
-  const asked = {
+  const asked = Permissions.fromPartial({
     http: [{ url: "https://*.example.org/*", methods: ["GET", "POST"] }],
     kv: true,
     query: ["a", "b"],
-  };
+  });
   const url = new URL("https://x.example.org/y");
   test("nothing granted is nothing", () => {
     for (const grants of [undefined, { allRequested: false, only: undefined }]) {
@@ -81,14 +82,14 @@ describe("effective grants", () => {
     expect(effectiveGrants(undefined, { allRequested: true, only: undefined }).kv).toBe(false);
   });
   test("a grant wider than the manifest gives no more than the manifest, a narrower one less", () => {
-    const only = {
+    const only = Permissions.fromPartial({
       http: [
         { url: "https://x.example.org/y", methods: [] },
         { url: "http://*:*/*", methods: ["GET"] },
       ],
       kv: false,
       query: ["b", "c"],
-    };
+    });
     const effective = effectiveGrants(asked, { allRequested: false, only });
     expect(effective.http(url, "GET")).toBe(true);
     expect(effective.http(url, "POST")).toBe(false);

@@ -37,7 +37,15 @@ export interface Manifest {
     | Permissions
     | undefined;
   /** What it needs; the operator's ceilings apply on top. */
-  limits: Limits | undefined;
+  limits:
+    | Limits
+    | undefined;
+  /** Calls that one guest instance serves before it is dropped. 0 or 1: a fresh one for every call. At most 100,000. */
+  reuse: number;
+  /** `shared` (default): calls of many plugins share a lane. `dedicated`: lanes of its own. */
+  isolation: string;
+  /** Count instructions, so that CPU use is the same number in every run and a loop ends without costing its lane. */
+  metered: boolean;
 }
 
 /** The interfaces of a plugin. A field that is set means that the module exports what the interface needs. */
@@ -59,7 +67,32 @@ export interface Interfaces {
     | DiscoverInterface
     | undefined;
   /** Exports `route`: answers HTTP requests. */
-  route?: RouteInterface | undefined;
+  route?:
+    | RouteInterface
+    | undefined;
+  /** Exports `function:<name>` for each: called by other plugins. At most 200, names `[a-z][a-z0-9_]{0,62}`. */
+  functions: { [key: string]: FunctionInterface };
+}
+
+export interface Interfaces_FunctionsEntry {
+  key: string;
+  value: FunctionInterface | undefined;
+}
+
+/** One function: JSON in, JSON out. */
+export interface FunctionInterface {
+  /** JSON Schema of the input. Absent: anything. */
+  input:
+    | { [key: string]: any }
+    | undefined;
+  /** JSON Schema of the output. Absent: anything. */
+  output:
+    | { [key: string]: any }
+    | undefined;
+  /** Wall time of one call. Default `10s`, at most `60s`. */
+  timeout: string;
+  /** One sentence for people. At most 500 characters. */
+  description: string;
 }
 
 /** `register` has no settings. */
@@ -118,6 +151,20 @@ export interface Limits {
   hostCalls: number;
   /** Rows of one run. Default 10,000,000. */
   rows: bigint;
+  /** Host calls of one call that wait at once. Default 64, at most 1,024. */
+  hostCallsInFlight: number;
+  /** Log lines of one run. Default 1,000, at most 100,000. */
+  logLines: number;
+  /** Log text of one run in KiB. Default 256, at most 16,384. */
+  logKib: number;
+  /** HTTP requests of one call, redirects and retries included. Default 100, at most 10,000. */
+  httpRequests: number;
+  /** HTTP bodies of one call in MiB, both ways, decompressed. Default 64, at most 1,024. */
+  httpMib: number;
+  /** How deep `call` may nest. Default 8, at most 32. */
+  callDepth: number;
+  /** Instructions of one call when `metered`, in millions. Default 10,000. */
+  gasMillion: bigint;
 }
 
 function createBaseManifest(): Manifest {
@@ -132,6 +179,9 @@ function createBaseManifest(): Manifest {
     config: undefined,
     permissions: undefined,
     limits: undefined,
+    reuse: 0,
+    isolation: "",
+    metered: false,
   };
 }
 
@@ -166,6 +216,15 @@ export const Manifest: MessageFns<Manifest> = {
     }
     if (message.limits !== undefined) {
       Limits.encode(message.limits, writer.uint32(82).fork()).join();
+    }
+    if (message.reuse !== 0) {
+      writer.uint32(88).int32(message.reuse);
+    }
+    if (message.isolation !== "") {
+      writer.uint32(98).string(message.isolation);
+    }
+    if (message.metered !== false) {
+      writer.uint32(104).bool(message.metered);
     }
     return writer;
   },
@@ -263,6 +322,30 @@ export const Manifest: MessageFns<Manifest> = {
             message.limits = Limits.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.reuse = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.isolation = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.metered = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -296,12 +379,22 @@ export const Manifest: MessageFns<Manifest> = {
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? Limits.fromPartial(object.limits)
       : undefined;
+    message.reuse = object.reuse ?? 0;
+    message.isolation = object.isolation ?? "";
+    message.metered = object.metered ?? false;
     return message;
   },
 };
 
 function createBaseInterfaces(): Interfaces {
-  return { fetch: undefined, register: undefined, poll: undefined, discover: undefined, route: undefined };
+  return {
+    fetch: undefined,
+    register: undefined,
+    poll: undefined,
+    discover: undefined,
+    route: undefined,
+    functions: {},
+  };
 }
 
 export const Interfaces: MessageFns<Interfaces> = {
@@ -321,6 +414,9 @@ export const Interfaces: MessageFns<Interfaces> = {
     if (message.route !== undefined) {
       RouteInterface.encode(message.route, writer.uint32(42).fork()).join();
     }
+    globalThis.Object.entries(message.functions).forEach(([key, value]: [string, FunctionInterface]) => {
+      Interfaces_FunctionsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
     return writer;
   },
 
@@ -377,6 +473,17 @@ export const Interfaces: MessageFns<Interfaces> = {
             message.route = RouteInterface.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = Interfaces_FunctionsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.functions[entry6.key] = entry6.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -409,6 +516,175 @@ export const Interfaces: MessageFns<Interfaces> = {
     message.route = (object.route !== undefined && object.route !== null)
       ? RouteInterface.fromPartial(object.route)
       : undefined;
+    message.functions = (globalThis.Object.entries(object.functions ?? {}) as [string, FunctionInterface][]).reduce(
+      (acc: { [key: string]: FunctionInterface }, [key, value]: [string, FunctionInterface]) => {
+        if (value !== undefined) {
+          acc[key] = FunctionInterface.fromPartial(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseInterfaces_FunctionsEntry(): Interfaces_FunctionsEntry {
+  return { key: "", value: undefined };
+}
+
+export const Interfaces_FunctionsEntry: MessageFns<Interfaces_FunctionsEntry> = {
+  encode(message: Interfaces_FunctionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      FunctionInterface.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Interfaces_FunctionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInterfaces_FunctionsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = FunctionInterface.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Interfaces_FunctionsEntry>): Interfaces_FunctionsEntry {
+    return Interfaces_FunctionsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Interfaces_FunctionsEntry>): Interfaces_FunctionsEntry {
+    const message = createBaseInterfaces_FunctionsEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? FunctionInterface.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFunctionInterface(): FunctionInterface {
+  return { input: undefined, output: undefined, timeout: "", description: "" };
+}
+
+export const FunctionInterface: MessageFns<FunctionInterface> = {
+  encode(message: FunctionInterface, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.input !== undefined) {
+      Struct.encode(Struct.wrap(message.input), writer.uint32(10).fork()).join();
+    }
+    if (message.output !== undefined) {
+      Struct.encode(Struct.wrap(message.output), writer.uint32(18).fork()).join();
+    }
+    if (message.timeout !== "") {
+      writer.uint32(26).string(message.timeout);
+    }
+    if (message.description !== "") {
+      writer.uint32(34).string(message.description);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FunctionInterface {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFunctionInterface();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.input = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.output = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.timeout = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FunctionInterface>): FunctionInterface {
+    return FunctionInterface.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FunctionInterface>): FunctionInterface {
+    const message = createBaseFunctionInterface();
+    message.input = object.input ?? undefined;
+    message.output = object.output ?? undefined;
+    message.timeout = object.timeout ?? "";
+    message.description = object.description ?? "";
     return message;
   },
 };
@@ -766,7 +1042,21 @@ export const Route: MessageFns<Route> = {
 };
 
 function createBaseLimits(): Limits {
-  return { memoryMib: 0, timeout: "", cpu: "", outputMib: 0, hostCalls: 0, rows: 0n };
+  return {
+    memoryMib: 0,
+    timeout: "",
+    cpu: "",
+    outputMib: 0,
+    hostCalls: 0,
+    rows: 0n,
+    hostCallsInFlight: 0,
+    logLines: 0,
+    logKib: 0,
+    httpRequests: 0,
+    httpMib: 0,
+    callDepth: 0,
+    gasMillion: 0n,
+  };
 }
 
 export const Limits: MessageFns<Limits> = {
@@ -791,6 +1081,30 @@ export const Limits: MessageFns<Limits> = {
         throw new globalThis.Error("value provided for field message.rows of type int64 too large");
       }
       writer.uint32(48).int64(message.rows);
+    }
+    if (message.hostCallsInFlight !== 0) {
+      writer.uint32(56).int32(message.hostCallsInFlight);
+    }
+    if (message.logLines !== 0) {
+      writer.uint32(64).int32(message.logLines);
+    }
+    if (message.logKib !== 0) {
+      writer.uint32(72).int32(message.logKib);
+    }
+    if (message.httpRequests !== 0) {
+      writer.uint32(80).int32(message.httpRequests);
+    }
+    if (message.httpMib !== 0) {
+      writer.uint32(88).int32(message.httpMib);
+    }
+    if (message.callDepth !== 0) {
+      writer.uint32(96).int32(message.callDepth);
+    }
+    if (message.gasMillion !== 0n) {
+      if (BigInt.asIntN(64, message.gasMillion) !== message.gasMillion) {
+        throw new globalThis.Error("value provided for field message.gasMillion of type int64 too large");
+      }
+      writer.uint32(104).int64(message.gasMillion);
     }
     return writer;
   },
@@ -856,6 +1170,62 @@ export const Limits: MessageFns<Limits> = {
             message.rows = reader.int64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.hostCallsInFlight = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.logLines = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.logKib = reader.int32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.httpRequests = reader.int32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.httpMib = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.callDepth = reader.int32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.gasMillion = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -879,6 +1249,15 @@ export const Limits: MessageFns<Limits> = {
     message.outputMib = object.outputMib ?? 0;
     message.hostCalls = object.hostCalls ?? 0;
     message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.hostCallsInFlight = object.hostCallsInFlight ?? 0;
+    message.logLines = object.logLines ?? 0;
+    message.logKib = object.logKib ?? 0;
+    message.httpRequests = object.httpRequests ?? 0;
+    message.httpMib = object.httpMib ?? 0;
+    message.callDepth = object.callDepth ?? 0;
+    message.gasMillion = (object.gasMillion !== undefined && object.gasMillion !== null)
+      ? BigInt(object.gasMillion)
+      : 0n;
     return message;
   },
 };

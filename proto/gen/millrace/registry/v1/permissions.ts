@@ -15,6 +15,17 @@ export interface Permissions {
   kv: boolean;
   /** Datasets that `query` may read, by name. At most 100. */
   query: string[];
+  /** Secrets that may be used, by name. At most 100. `name!` also lets the guest read the value itself. */
+  secrets: string[];
+  /**
+   * Sockets, SNMP and probes: `tcp://host:port`, `tls://host:port`, `udp://host:port`, `ping://host`. The host may be
+   * `*`, `*.example.org` or a CIDR block, the port `*`. At most 100.
+   */
+  sockets: string[];
+  /** Functions of other instances: `instance/function`, either part may be `*`. At most 100. */
+  call: string[];
+  /** Event subjects that `publish` may use below the instance's own, with dots, a final `*` for all below. At most 100. */
+  publish: string[];
 }
 
 /** One kind of outgoing HTTP request. */
@@ -37,7 +48,7 @@ export interface Grants {
 }
 
 function createBasePermissions(): Permissions {
-  return { http: [], kv: false, query: [] };
+  return { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
 }
 
 export const Permissions: MessageFns<Permissions> = {
@@ -50,6 +61,18 @@ export const Permissions: MessageFns<Permissions> = {
     }
     for (const v of message.query) {
       writer.uint32(26).string(v!);
+    }
+    for (const v of message.secrets) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.sockets) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.call) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.publish) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -91,6 +114,38 @@ export const Permissions: MessageFns<Permissions> = {
             message.query.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.secrets.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sockets.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.call.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.publish.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -111,6 +166,10 @@ export const Permissions: MessageFns<Permissions> = {
     message.http = object.http?.map((e) => HttpPermission.fromPartial(e)) || [];
     message.kv = object.kv ?? false;
     message.query = object.query?.map((e) => e) || [];
+    message.secrets = object.secrets?.map((e) => e) || [];
+    message.sockets = object.sockets?.map((e) => e) || [];
+    message.call = object.call?.map((e) => e) || [];
+    message.publish = object.publish?.map((e) => e) || [];
     return message;
   },
 };
