@@ -47,7 +47,7 @@ export function peekName(bytes: Uint8Array): string {
 }
 
 /** The exports that the interfaces need, each `() -> i32`. */
-export function neededExports({ interfaces = {} }: Manifest): string[] {
+export function neededExports({ interfaces }: Manifest): string[] {
   return namesOf(interfaces);
 }
 
