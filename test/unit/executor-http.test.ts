@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { effectiveGrants } from "../../services/executor/grants.ts";
 import { parsePrivateHosts } from "../../services/executor/host/address.ts";
 import { openDialer } from "../../services/executor/host/dialer.ts";
@@ -49,7 +50,7 @@ interface Reply {
 
 async function guest(urls: readonly string[], privateHosts: readonly string[], methods = ["GET", "POST"]) {
   const dialer = openDialer(parsePrivateHosts(privateHosts, "X"));
-  const asked = { http: urls.map((url) => ({ url, methods })), kv: false, query: [] };
+  const asked = Permissions.fromPartial({ http: urls.map((url) => ({ url, methods })) });
   let denied = 0;
   const http = httpCapability(effectiveGrants(asked, { allRequested: true, only: undefined }), dialer, () => {
     denied += 1;
