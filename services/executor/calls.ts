@@ -1,5 +1,6 @@
 /** Calls that somebody waits for: one stream from each gateway, answers in any order, history written behind them. */
-import { ulid } from "ulid";
+import { randomFillSync } from "node:crypto";
+import { monotonicFactory } from "ulid";
 import type {
   ExecutorsServer,
   Failure,
@@ -31,6 +32,15 @@ const MAX_RECORDS_BEHIND = 10_000;
 const MAX_DISPATCHES = 3;
 const DRAIN_POLL_MS = 10;
 
+/** The library's own source of randomness asks the operating system for one byte at a time, 16 times an id. */
+const randomWords = new Uint32Array(1_024);
+let randomLeft = 0;
+const ulid = monotonicFactory(() => {
+  if (randomLeft === 0) randomLeft = randomFillSync(randomWords).length;
+  randomLeft -= 1;
+  return (randomWords[randomLeft] as number) / 2 ** 32;
+});
+
 export interface CallsOptions {
   readonly executor: string;
   readonly catalog: Catalog;
@@ -53,8 +63,10 @@ type Answer = NonNullable<ServeResponse["kind"]>;
 
 export function serveCalls(options: CallsOptions): Calls {
   const { executor, capacity } = options;
-  const streams = new Set<Backlog<bigint, ServeResponse>>();
-  const stop = new AbortController();
+  const streams = new Set<{
+    readonly outbox: Backlog<bigint, ServeResponse>;
+    readonly cancelAll: (why: Fault) => void;
+  }>();
   const history = writeBehind(options);
   let running = 0;
   let draining = false;
@@ -64,13 +76,21 @@ export function serveCalls(options: CallsOptions): Calls {
       const closed = new AbortController();
       const outbox = new Backlog<bigint, ServeResponse>({ signal: AbortSignal.any([signal, closed.signal]) });
       const calls = new Map<bigint, AbortController>();
+      const cancelAll = (why: Fault) => {
+        for (const call of calls.values()) call.abort(why);
+      };
+      const close = (why: Fault) => {
+        closed.abort(why);
+        cancelAll(why);
+      };
+      const stream = { outbox, cancelAll };
       const say = (callId: bigint, kind: Answer) => outbox.push(callId, { callId, kind });
       const refuse = (callId: bigint, fault: Fault) => say(callId, { $case: "failure", value: failureOf(fault) });
-      streams.add(outbox);
+      streams.add(stream);
       say(0n, { $case: "hello", value: { executor, capacity } });
 
       const begin = (callId: bigint, invoke: Invoke) => {
-        if (draining) return refuse(callId, new Fault("unavailable", "the executor drains"));
+        if (draining || closed.signal.aborted) return refuse(callId, new Fault("unavailable", "the executor drains"));
         if (calls.has(callId)) return refuse(callId, new Fault("invalid", `call ${callId} is running already`));
         if (calls.size >= capacity) {
           return refuse(callId, new Fault("exhausted", `${capacity} calls are running on this stream`));
@@ -78,7 +98,7 @@ export function serveCalls(options: CallsOptions): Calls {
         const cancel = new AbortController();
         calls.set(callId, cancel);
         running += 1;
-        void invokeExport(invoke, options, history, AbortSignal.any([cancel.signal, closed.signal, stop.signal]))
+        void invokeExport(invoke, options, history, cancel.signal)
           .catch((thrown): Answer => ({ $case: "failure", value: failureOf(Fault.from(thrown)) }))
           .then((answer) => say(callId, answer))
           .finally(() => {
@@ -94,13 +114,13 @@ export function serveCalls(options: CallsOptions): Calls {
       };
       const reading = read().then(
         () => outbox.end(),
-        () => closed.abort(new Fault("cancelled", "the stream broke")),
+        () => close(new Fault("cancelled", "the stream broke")),
       );
       try {
         yield* outbox;
       } finally {
-        streams.delete(outbox);
-        closed.abort(new Fault("cancelled", "the stream ended"));
+        streams.delete(stream);
+        close(new Fault("cancelled", "the stream ended"));
       }
       await reading;
     },
@@ -112,10 +132,11 @@ export function serveCalls(options: CallsOptions): Calls {
     },
     async drain(graceMs) {
       draining = true;
-      for (const outbox of streams) outbox.push(0n, { callId: 0n, kind: { $case: "bye", value: {} } });
+      for (const { outbox } of streams) outbox.push(0n, { callId: 0n, kind: { $case: "bye", value: {} } });
       const endMs = performance.now() + graceMs;
       while (running > 0 && performance.now() < endMs) await pause(DRAIN_POLL_MS);
-      stop.abort(new Fault("unavailable", "the executor stops"));
+      const why = new Fault("unavailable", "the executor stops");
+      for (const { cancelAll } of streams) cancelAll(why);
       while (running > 0 && performance.now() < endMs + graceMs) await pause(DRAIN_POLL_MS);
       // The last answers leave with the next turn of the loop.
       await pause(DRAIN_POLL_MS);

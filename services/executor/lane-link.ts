@@ -22,6 +22,8 @@ const MAX_HOST_NAMES = 32;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const PAGE_BYTES = 65_536;
 const EMPTY = new Uint8Array(0);
+/** One for all: its stack would say nothing, and making one for each call costs as much as a small guest. */
+const CALL_ENDED = new Fault("cancelled", "the guest call has ended");
 
 /** Nothing of the guest ran: the call may be placed in another lane without anyone noticing. */
 export const NOT_BEGUN = Symbol("not begun");
@@ -38,7 +40,10 @@ interface Resident {
   readonly call: GuestCall;
   readonly ordinal: number;
   readonly startedMs: number;
-  readonly abort: AbortController;
+  /** Made with the first host call; most calls have none. */
+  abort: AbortController | undefined;
+  readonly deadline: NodeJS.Timeout;
+  readonly cancel: () => void;
   readonly hostCalls: Map<string, number>;
   readonly resolve: (answer: LaneAnswer) => void;
   readonly reject: (fault: Fault) => void;
@@ -110,7 +115,9 @@ export class LaneLink {
       call,
       ordinal: this.#sent,
       startedMs,
-      abort: new AbortController(),
+      abort: undefined,
+      deadline: setTimeout(() => this.#expire(resident), Math.min(call.deadlineMs, MAX_TIMER_MS)),
+      cancel: () => this.#abandon(resident, "cancelled", "the call was cancelled"),
       hostCalls: new Map(),
       resolve,
       reject,
@@ -123,13 +130,7 @@ export class LaneLink {
       lastHostFault: undefined,
     };
     this.#residents.set(resident.id, resident);
-    const deadline = setTimeout(() => this.#expire(resident), Math.min(call.deadlineMs, MAX_TIMER_MS));
-    const cancel = () => this.#abandon(resident, "cancelled", "the call was cancelled");
-    call.signal?.addEventListener("abort", cancel, { once: true });
-    resident.abort.signal.addEventListener("abort", () => {
-      clearTimeout(deadline);
-      call.signal?.removeEventListener("abort", cancel);
-    });
+    call.signal?.addEventListener("abort", resident.cancel, { once: true });
     // Copied, because posting a view of a larger buffer would copy, or take, all of that buffer.
     const input = new Uint8Array(call.input);
     const message: ToLane = {
@@ -227,13 +228,14 @@ export class LaneLink {
   }
 
   async #askHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {
-    const { call, abort, hostCalls } = resident;
+    const { call, hostCalls } = resident;
     const known = hostCalls.has(name) || (hostCalls.size < MAX_HOST_NAMES && name.length <= 64);
     const counted = known ? name : "(other)";
     hostCalls.set(counted, (hostCalls.get(counted) ?? 0) + 1);
     resident.bytesOut += request.byteLength;
-    if (abort.signal.aborted) throw new Fault("cancelled", "the guest call has ended");
-    return await call.host(name, request, abort.signal);
+    if (resident.settledMs !== undefined) throw CALL_ENDED;
+    resident.abort ??= new AbortController();
+    return await call.host(name, request, resident.abort.signal);
   }
 
   #finish(resident: Resident, end: Extract<FromLane, { type: "done" }>["end"]): void {
@@ -284,7 +286,9 @@ export class LaneLink {
   #settle(resident: Resident, answer: () => void): void {
     if (resident.settledMs !== undefined) return;
     resident.settledMs = monotonicMs();
-    resident.abort.abort(new Fault("cancelled", "the guest call has ended"));
+    clearTimeout(resident.deadline);
+    resident.call.signal?.removeEventListener("abort", resident.cancel);
+    resident.abort?.abort(CALL_ENDED);
     answer();
   }
 
