@@ -7,6 +7,8 @@ export const BUCKETS = {
   pipes: "pipes",
   pollers: "pollers",
   resources: "resources",
+  /** registry.v1.SealedSecret by name. Written by the registry; executors open what they need, by the same key. */
+  secrets: "secrets",
   /**
    * scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set.
    */

@@ -20,6 +20,32 @@ import {
 } from "@grpc/grpc-js";
 import { Plugin, PluginVersion } from "./plugin.ts";
 
+/** How a permission differs. */
+export const GrantChangeKind = {
+  /** UNSPECIFIED - Never sent. */
+  UNSPECIFIED: 0,
+  /** ADDED - Asked for anew. */
+  ADDED: 1,
+  /** REMOVED - No longer asked for. */
+  REMOVED: 2,
+  /** WIDENED - Asks for all that it did, and more. */
+  WIDENED: 3,
+  /** NARROWED - Asks for less than it did. */
+  NARROWED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type GrantChangeKind = typeof GrantChangeKind[keyof typeof GrantChangeKind];
+
+export namespace GrantChangeKind {
+  export type UNSPECIFIED = typeof GrantChangeKind.UNSPECIFIED;
+  export type ADDED = typeof GrantChangeKind.ADDED;
+  export type REMOVED = typeof GrantChangeKind.REMOVED;
+  export type WIDENED = typeof GrantChangeKind.WIDENED;
+  export type NARROWED = typeof GrantChangeKind.NARROWED;
+  export type UNRECOGNIZED = typeof GrantChangeKind.UNRECOGNIZED;
+}
+
 /** A bundle to publish. */
 export interface PublishPluginRequest {
   /** Gzipped tar with `plugin.json` and `plugin.wasm` at its root. At most 16 MiB packed, 64 MiB unpacked. */
@@ -96,6 +122,36 @@ export interface GetPluginVersionRequest {
 export interface GetPluginVersionResponse {
   /** The version. */
   version: PluginVersion | undefined;
+}
+
+/** Which two versions. */
+export interface DiffGrantsRequest {
+  /** The version that is judged: `plugins/{plugin}/versions/{version}`. */
+  name: string;
+  /** The version that it is compared with, as `1.2.0`. Empty: the newest that is older; without one, nothing at all. */
+  from: string;
+}
+
+/** How the permissions of two versions differ. */
+export interface DiffGrantsResponse {
+  /** The version that it was compared with; empty when there was none. */
+  from: string;
+  /** One for each permission that differs. */
+  changes: GrantChange[];
+  /** Whether anything is added or widened: what an operator should look at before an upgrade. */
+  widens: boolean;
+}
+
+/** One permission that differs. */
+export interface GrantChange {
+  /** How it differs. */
+  kind: GrantChangeKind;
+  /** Which permission: `http`, `kv`, `query`, `secrets`, `sockets`, `call` or `publish`. */
+  permission: string;
+  /** As the older version asked for it; empty when it did not. */
+  before: string;
+  /** As the newer version asks for it; empty when it does not. */
+  after: string;
 }
 
 /** Which plugin to delete. */
@@ -764,6 +820,243 @@ export const GetPluginVersionResponse: MessageFns<GetPluginVersionResponse> = {
   },
 };
 
+function createBaseDiffGrantsRequest(): DiffGrantsRequest {
+  return { name: "", from: "" };
+}
+
+export const DiffGrantsRequest: MessageFns<DiffGrantsRequest> = {
+  encode(message: DiffGrantsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.from !== "") {
+      writer.uint32(18).string(message.from);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiffGrantsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiffGrantsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DiffGrantsRequest>): DiffGrantsRequest {
+    return DiffGrantsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DiffGrantsRequest>): DiffGrantsRequest {
+    const message = createBaseDiffGrantsRequest();
+    message.name = object.name ?? "";
+    message.from = object.from ?? "";
+    return message;
+  },
+};
+
+function createBaseDiffGrantsResponse(): DiffGrantsResponse {
+  return { from: "", changes: [], widens: false };
+}
+
+export const DiffGrantsResponse: MessageFns<DiffGrantsResponse> = {
+  encode(message: DiffGrantsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    for (const v of message.changes) {
+      GrantChange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.widens !== false) {
+      writer.uint32(24).bool(message.widens);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiffGrantsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiffGrantsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(GrantChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.widens = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DiffGrantsResponse>): DiffGrantsResponse {
+    return DiffGrantsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DiffGrantsResponse>): DiffGrantsResponse {
+    const message = createBaseDiffGrantsResponse();
+    message.from = object.from ?? "";
+    message.changes = object.changes?.map((e) => GrantChange.fromPartial(e)) || [];
+    message.widens = object.widens ?? false;
+    return message;
+  },
+};
+
+function createBaseGrantChange(): GrantChange {
+  return { kind: 0, permission: "", before: "", after: "" };
+}
+
+export const GrantChange: MessageFns<GrantChange> = {
+  encode(message: GrantChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.permission !== "") {
+      writer.uint32(18).string(message.permission);
+    }
+    if (message.before !== "") {
+      writer.uint32(26).string(message.before);
+    }
+    if (message.after !== "") {
+      writer.uint32(34).string(message.after);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GrantChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGrantChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.permission = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.before = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GrantChange>): GrantChange {
+    return GrantChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GrantChange>): GrantChange {
+    const message = createBaseGrantChange();
+    message.kind = object.kind ?? 0;
+    message.permission = object.permission ?? "";
+    message.before = object.before ?? "";
+    message.after = object.after ?? "";
+    return message;
+  },
+};
+
 function createBaseDeletePluginRequest(): DeletePluginRequest {
   return { name: "", etag: "", cascade: false };
 }
@@ -948,6 +1241,16 @@ export const PluginsService = {
       Buffer.from(GetPluginVersionResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetPluginVersionResponse => GetPluginVersionResponse.decode(value),
   },
+  /** Tells what a version asks to reach that another did not, and what it no longer asks. Errors: NOT_FOUND. */
+  diffGrants: {
+    path: "/millrace.registry.v1.Plugins/DiffGrants" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DiffGrantsRequest): Buffer => Buffer.from(DiffGrantsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DiffGrantsRequest => DiffGrantsRequest.decode(value),
+    responseSerialize: (value: DiffGrantsResponse): Buffer => Buffer.from(DiffGrantsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DiffGrantsResponse => DiffGrantsResponse.decode(value),
+  },
   /**
    * Removes a plugin with its versions after running calls have drained. Errors: NOT_FOUND; FAILED_PRECONDITION while
    * instances use it, naming them, unless `cascade`; ABORTED when the etag is stale.
@@ -979,6 +1282,8 @@ export interface PluginsServer extends UntypedServiceImplementation {
   listPluginVersions: handleUnaryCall<ListPluginVersionsRequest, ListPluginVersionsResponse>;
   /** Looks one version up. Errors: NOT_FOUND. */
   getPluginVersion: handleUnaryCall<GetPluginVersionRequest, GetPluginVersionResponse>;
+  /** Tells what a version asks to reach that another did not, and what it no longer asks. Errors: NOT_FOUND. */
+  diffGrants: handleUnaryCall<DiffGrantsRequest, DiffGrantsResponse>;
   /**
    * Removes a plugin with its versions after running calls have drained. Errors: NOT_FOUND; FAILED_PRECONDITION while
    * instances use it, naming them, unless `cascade`; ABORTED when the etag is stale.
@@ -1070,6 +1375,22 @@ export interface PluginsClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetPluginVersionResponse) => void,
+  ): ClientUnaryCall;
+  /** Tells what a version asks to reach that another did not, and what it no longer asks. Errors: NOT_FOUND. */
+  diffGrants(
+    request: DiffGrantsRequest,
+    callback: (error: ServiceError | null, response: DiffGrantsResponse) => void,
+  ): ClientUnaryCall;
+  diffGrants(
+    request: DiffGrantsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DiffGrantsResponse) => void,
+  ): ClientUnaryCall;
+  diffGrants(
+    request: DiffGrantsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DiffGrantsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Removes a plugin with its versions after running calls have drained. Errors: NOT_FOUND; FAILED_PRECONDITION while
