@@ -1,7 +1,8 @@
 /** What an instance may reach: what its manifest asks for and its operator allows, both. Deny by default. */
 import type { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import type { HttpPermission, Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
-import { parseUrlPattern, type UrlPattern } from "./url-pattern.ts";
+import { parseCallPattern, parsePublishPattern, parseSocketPattern, type SocketScheme } from "../../proto/patterns.ts";
+import { parseUrlPattern, type UrlPattern } from "../../proto/url-pattern.ts";
 
 export interface EffectiveGrants {
   /** Whether a request may be sent. A redirect is asked about again. */
@@ -11,6 +12,12 @@ export interface EffectiveGrants {
   readonly kv: boolean;
   /** Datasets that `query` may read. */
   readonly query: readonly string[];
+  /** `host` as `plainHost` gives it; `port` is 0 for `ping`. */
+  socket(scheme: SocketScheme, host: string, port: number): boolean;
+  /** Whether a function of another instance may be called. */
+  call(instance: string, fn: string): boolean;
+  /** Whether events may be sent on a subject below the instance's own. */
+  publish(subject: string): boolean;
 }
 
 export function effectiveGrants(
@@ -26,7 +33,21 @@ export function effectiveGrants(
     anyHttp: asked.length > 0 && given.length > 0,
     kv: (requested?.kv ?? false) && (allowed?.kv ?? false),
     query: (requested?.query ?? []).filter((name) => allowed?.query.includes(name)),
+    socket: both(parseSocketPattern, requested?.sockets, allowed?.sockets),
+    call: both(parseCallPattern, requested?.call, allowed?.call),
+    publish: both(parsePublishPattern, requested?.publish, allowed?.publish),
   };
+}
+
+/** What matches an entry on either side. A text that is not a pattern permits nothing. */
+function both<A extends readonly unknown[]>(
+  parse: (text: string) => { matches(...asked: A): boolean } | undefined,
+  requested: readonly string[] = [],
+  allowed: readonly string[] = [],
+): (...asked: A) => boolean {
+  const read = (texts: readonly string[]) => texts.flatMap((text) => parse(text) ?? []);
+  const sides = [read(requested), requested === allowed ? undefined : read(allowed)];
+  return (...asked) => sides.every((side) => side === undefined || side.some((pattern) => pattern.matches(...asked)));
 }
 
 /** The registry refuses what is not a pattern; one that came here all the same permits nothing. */

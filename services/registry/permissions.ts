@@ -2,12 +2,22 @@
  * What a plugin may ask for and an operator may allow: the form of patterns. Who gets what is decided by the executor.
  */
 import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
+import {
+  CALL_FIX,
+  PUBLISH_FIX,
+  parseCallPattern,
+  parsePublishPattern,
+  parseSocketPattern,
+  SOCKET_FIX,
+} from "../../proto/patterns.ts";
+import { parseUrlPattern } from "../../proto/url-pattern.ts";
 import type { Mistake } from "../kit/fault.ts";
 import { shown } from "./names.ts";
 import { datasetMistakes } from "./parameters.ts";
 
 const MAX_HTTP = 100;
 const MAX_QUERY = 100;
+const MAX_PATTERNS = 100;
 const MAX_URL_LENGTH = 2_000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
@@ -26,7 +36,10 @@ export function permissionMistakes(permissions: Permissions, field: string): Mis
   }
   for (const [i, { url, methods }] of permissions.http.slice(0, MAX_HTTP).entries()) {
     const port = URL_PATTERN.exec(url)?.[1];
-    const good = URL_PATTERN.test(url) && (port === undefined || port === "*" || Number(port) <= 65_535);
+    const good =
+      URL_PATTERN.test(url) &&
+      parseUrlPattern(url, methods) !== undefined &&
+      (port === undefined || port === "*" || Number(port) <= 65_535);
     if (!good || url.length > MAX_URL_LENGTH) {
       mistakes.push({
         field: `${field}.http[${i}].url`,
@@ -52,5 +65,22 @@ export function permissionMistakes(permissions: Permissions, field: string): Mis
     if (["runs", "logs", "metrics"].includes(dataset)) continue;
     mistakes.push(...datasetMistakes(dataset, `${field}.query[${i}]`));
   }
+  const { sockets, call, publish } = permissions;
+  mistakes.push(...patternMistakes(sockets, `${field}.sockets`, parseSocketPattern, SOCKET_FIX));
+  mistakes.push(...patternMistakes(call, `${field}.call`, parseCallPattern, CALL_FIX));
+  mistakes.push(...patternMistakes(publish, `${field}.publish`, parsePublishPattern, PUBLISH_FIX));
   return mistakes;
+}
+
+function patternMistakes(
+  texts: readonly string[],
+  field: string,
+  parse: (text: string) => unknown,
+  fix: string,
+): Mistake[] {
+  const over = { field, problem: `has ${texts.length} entries`, fix: `at most ${MAX_PATTERNS}` };
+  const bad = texts.slice(0, MAX_PATTERNS).flatMap((text, i) => {
+    return parse(text) ? [] : [{ field: `${field}[${i}]`, problem: `${shown(text)} is not a pattern`, fix }];
+  });
+  return texts.length > MAX_PATTERNS ? [over, ...bad] : bad;
 }

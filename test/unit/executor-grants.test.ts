@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { effectiveGrants } from "../../services/executor/grants.ts";
 import { closedReason, parsePrivateHosts } from "../../services/executor/host/address.ts";
-import { parseUrlPattern } from "../../services/executor/url-pattern.ts";
+import { parseUrlPattern } from "../../proto/url-pattern.ts";
 
 describe("URL patterns", () => {
   const yes: [pattern: string, url: string][] = [
