@@ -57,6 +57,14 @@ test("no secret word of a machine: absolute homes and registry hosts stay out", 
   expect(lockless.filter((file) => words.test(read(file)))).toEqual([]);
 });
 
+test("the lockfile names the packages of every platform: without one of them `npm ci` refuses it", () => {
+  type Entry = { readonly optionalDependencies?: Record<string, string> };
+  const { packages } = JSON.parse(read("package-lock.json")) as { packages: Record<string, Entry> };
+  const names = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf("node_modules/") + 13)));
+  const optional = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+  expect(optional.filter((name) => !names.has(name))).toEqual([]);
+});
+
 describe("walls: a planted import is refused by the compiler", () => {
   const forbidden = [
     ["services/scheduler", "../results/results.ts"],
