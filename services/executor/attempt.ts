@@ -106,7 +106,8 @@ class JobAttempt {
     const { fence } = lease;
     const signal = AbortSignal.any([lease.lost, this.#stop]);
     const { instance } = work.subject;
-    const log = runLog({ runId, fence, instance }, (lines) => tools.results.log(lines), nowUs);
+    const limits = tools.limits(work.subject.release.manifest?.limits);
+    const log = runLog({ runId, fence, instance }, (lines) => tools.results.log(lines), nowUs, limits);
     const progress = progressCapability((report) => {
       const body = { run_id: runId, kind: run.kind, target: run.target, ...report };
       events.publish(`progress.${run.kind}`, Buffer.from(JSON.stringify(body))).catch(() => {});

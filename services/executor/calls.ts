@@ -19,7 +19,7 @@ import type { Results, RunKind } from "../results/results.ts";
 import { type Catalog, findSubject, type Subject } from "./catalog.ts";
 import type { Guests } from "./guests.ts";
 import { runLog } from "./host/log.ts";
-import { type CallLimits, callLimits } from "./limits.ts";
+import type { CallLimits, LimitsOf } from "./limits.ts";
 import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
 import { Tally } from "./tally.ts";
 
@@ -47,6 +47,7 @@ export interface CallsOptions {
   readonly guests: Guests;
   readonly results: Results;
   readonly events: Events;
+  readonly limits: LimitsOf;
   /** Calls at once on each stream. */
   readonly capacity: number;
   readonly log: Logger;
@@ -148,7 +149,7 @@ type History = (head: RunHead, end: RunEnd, tally: Tally) => void;
 
 async function invokeExport(
   invoke: Invoke,
-  { catalog, guests, results, executor }: CallsOptions,
+  { catalog, guests, results, executor, limits: limitsUnder }: CallsOptions,
   history: History,
   signal: AbortSignal,
 ): Promise<Answer> {
@@ -157,10 +158,10 @@ async function invokeExport(
   if ("unknown" in answer) throw new Fault("not_found", answer.unknown);
   if (answer.paused !== undefined) throw new Fault("precondition", answer.paused);
   const subject = answer.found;
-  const limits = limitsOf(invoke, subject);
+  const limits = limitsOf(invoke, subject, limitsUnder);
   const runId = runIds.call(subject.instance, ulid());
   const tally = new Tally();
-  const log = runLog({ runId, fence: 0n, instance: subject.instance }, (lines) => results.log(lines), nowUs);
+  const log = runLog({ runId, fence: 0n, instance: subject.instance }, (lines) => results.log(lines), nowUs, limits);
   const head: RunHead = {
     ...{ kind: kindOf(invoke.export), runId, dataset: "", target: invoke.target, resource: "", subject },
     ...{ dueUs: startedUs, startedUs, attempt: 1, executor },
@@ -197,14 +198,13 @@ async function invokeExport(
 }
 
 /** The caller's deadline, and the manifest's limits. */
-function limitsOf(invoke: Invoke, subject: Subject): CallLimits {
-  const limits = callLimits(subject.release.manifest?.limits);
-  const { deadlineMs } = invoke;
+function limitsOf({ deadlineMs }: Invoke, subject: Subject, limitsUnder: LimitsOf): CallLimits {
   if (deadlineMs < 1 || deadlineMs > MAX_DEADLINE_MS) {
     const fix = `1–${MAX_DEADLINE_MS}`;
     throw Fault.invalid("invoke", [{ field: "deadline_ms", problem: `${deadlineMs} is out of range`, fix }]);
   }
-  return { ...limits, timeoutMs: deadlineMs, maxOutputBytes: Math.min(limits.maxOutputBytes, MAX_ANSWER_BYTES) };
+  const limits = limitsUnder(subject.release.manifest?.limits, `${deadlineMs}ms`);
+  return { ...limits, maxOutputBytes: Math.min(limits.maxOutputBytes, MAX_ANSWER_BYTES) };
 }
 
 /** What the caller is told: a stable code for the outcome, and the guest's own beside it. */

@@ -8,7 +8,7 @@ import { type Capabilities, hostFunctions } from "./host/functions.ts";
 import { httpCapability } from "./host/http.ts";
 import type { GuestKv } from "./host/kv.ts";
 import { queryCapability } from "./host/query.ts";
-import type { CallLimits } from "./limits.ts";
+import type { CallLimits, HttpGate } from "./limits.ts";
 import type { GuestResult, Sandbox } from "./sandbox.ts";
 import type { Tally } from "./tally.ts";
 
@@ -37,6 +37,12 @@ export interface Guests {
 }
 
 export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, dialer: Dialer, kv: GuestKv): Guests {
+  const gates = new WeakMap<Subject, HttpGate>();
+  const gateOf = (subject: Subject) => {
+    const gate = gates.get(subject) ?? { open: 0 };
+    gates.set(subject, gate);
+    return gate;
+  };
   return {
     async call({ subject, export: name, input, limits, signal, tally, extra, onHostCall }) {
       const { instance, grants, release } = subject;
@@ -47,7 +53,7 @@ export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, diale
         query: queryCapability(results, grants.query, denied),
         ...extra,
       };
-      const host = hostFunctions(capabilities, limits.timeoutMs);
+      const host = hostFunctions(capabilities, limits, gateOf(subject));
       try {
         const result = await sandbox.call({
           module: { digest: release.moduleDigest, load: () => blobs.get(release.moduleDigest) },

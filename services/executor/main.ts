@@ -19,6 +19,7 @@ import { parsePrivateHosts } from "./host/address.ts";
 import { openDialer } from "./host/dialer.ts";
 import { guestKv } from "./host/kv.ts";
 import { takeJobs } from "./jobs.ts";
+import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
 import { openSandbox } from "./sandbox.ts";
 import type { OnStep } from "./steps.ts";
 
@@ -38,6 +39,7 @@ export const settings = {
     "host, host:port or CIDR range that guests may dial although it is not public; grants must still name it",
   ),
   drainMs: whole("EXECUTOR_DRAIN_MS", "time that running work gets at the end, in milliseconds", [0, 600_000], 10_000),
+  ...ceilingSettings,
 };
 
 export interface ExecutorPorts {
@@ -67,9 +69,11 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const windows = await bus.kv(BUCKETS.windows);
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 
+  const limits = limitsUnder(ceilingsOf(config));
+
   const { events } = bus;
   const capacity = config.lanes * config.callsPerLane;
-  const calls = serveCalls({ executor: id, catalog, guests, results, events, capacity, log });
+  const calls = serveCalls({ executor: id, catalog, guests, results, events, limits, capacity, log });
   const server = stack.use(await serve(config.listen, [service(ExecutorsService, calls.methods)], { log }));
   const jobs = takeJobs({
     queue: await bus.queue(JOBS, JOBS_OPTIONS),
@@ -78,7 +82,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     log,
     ports: {
       ...{ catalog, events, log, executor: id, onStep: ports.onStep },
-      tools: { guests, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
+      tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
       locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
       checkpoints: await bus.kv(BUCKETS.checkpoints),
     },

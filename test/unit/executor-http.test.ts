@@ -8,6 +8,7 @@ import { effectiveGrants } from "../../services/executor/grants.ts";
 import { parsePrivateHosts } from "../../services/executor/host/address.ts";
 import { openDialer } from "../../services/executor/host/dialer.ts";
 import { httpCapability, MAX_HTTP_BODY_BYTES } from "../../services/executor/host/http.ts";
+import { callLimits, HttpBudget } from "../../services/executor/limits.ts";
 import { Fault } from "../../services/kit/fault.ts";
 
 interface Seen {
@@ -55,7 +56,11 @@ async function guest(urls: readonly string[], privateHosts: readonly string[], m
   const http = httpCapability(effectiveGrants(asked, { allRequested: true, only: undefined }), dialer, () => {
     denied += 1;
   });
-  const scope = { signal: new AbortController().signal, remainingMs: () => 10_000 };
+  const scope = {
+    signal: new AbortController().signal,
+    remainingMs: () => 10_000,
+    http: new HttpBudget(callLimits(undefined)),
+  };
   return {
     get denied() {
       return denied;

@@ -8,12 +8,13 @@ import { openEmbeddedBus } from "../../services/bus/embedded/bus.ts";
 import { checkpointsOf, NO_CHECKPOINT } from "../../services/executor/checkpoints.ts";
 import { RowSink } from "../../services/executor/host/emit.ts";
 import { guestKv, MAX_KV_KEYS } from "../../services/executor/host/kv.ts";
-import { MAX_LOG_LINES, runLog, scrub } from "../../services/executor/host/log.ts";
+import { runLog, scrub } from "../../services/executor/host/log.ts";
 import { readResources } from "../../services/executor/kinds/discover.ts";
 import { readMetrics } from "../../services/executor/kinds/poll.ts";
 import { readDefaults } from "../../services/executor/kinds/register.ts";
 import { isEarly } from "../../services/executor/last-run.ts";
 import { takeLease } from "../../services/executor/lease.ts";
+import { HttpBudget } from "../../services/executor/limits.ts";
 import { retryDelayMs } from "../../services/executor/retry-policy.ts";
 import { returnedRows } from "../../services/executor/returned-rows.ts";
 import { readWindow, writeWindow } from "../../services/executor/windows.ts";
@@ -200,13 +201,15 @@ test("a flood of log lines is cut, and the last line says by how much", async ()
     of,
     (lines) => written.push(...lines),
     () => 5n,
+    { maxLogLines: 1_000, maxLogBytes: 1 << 20 },
   );
-  const scope = { signal: new AbortController().signal, remainingMs: () => 1 };
+  const http = new HttpBudget({ maxHttpRequests: 1, maxHttpBytes: 1, maxHttpAtOnce: 1 });
+  const scope = { signal: new AbortController().signal, remainingMs: () => 1, http };
   const say = (line: object) => log.log(Buffer.from(JSON.stringify(line)), scope);
   await say({ level: "error", message: "a\u001b[31mb\nc", fields: { n: 1 } });
-  for (let i = 0; i < MAX_LOG_LINES + 499; i += 1) await say({ level: "loud", message: "x" });
+  for (let i = 0; i < 1_000 + 499; i += 1) await say({ level: "loud", message: "x" });
   log.end();
-  expect(written).toHaveLength(MAX_LOG_LINES + 1);
+  expect(written).toHaveLength(1_000 + 1);
   expect(written[0]).toMatchObject({ level: "error", message: "a\ufffd[31mb\nc", fields: { n: 1 }, timeUs: 5n });
   expect(written[1]?.level).toBe("info");
   expect(written.at(-1)?.message).toMatch(/^500 more log lines were dropped/);
@@ -216,7 +219,11 @@ test("a flood of log lines is cut, and the last line says by how much", async ()
 test("a plugin's keys are its own, compared and set, and counted", async () => {
   await using ground = await openBus();
   const kv = guestKv(await ground.bus.kv("guest"));
-  const scope = { signal: new AbortController().signal, remainingMs: () => 1 };
+  const scope = {
+    signal: new AbortController().signal,
+    remainingMs: () => 1,
+    http: new HttpBudget({ maxHttpRequests: 1, maxHttpBytes: 1, maxHttpAtOnce: 1 }),
+  };
   const of = (instance: string, granted = true) => {
     const run = kv.of(instance, granted, () => {});
     return (request: object) => run(Buffer.from(JSON.stringify(request)), scope).catch(codeOf) as Promise<unknown>;

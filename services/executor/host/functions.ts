@@ -1,5 +1,6 @@
 /** The table of host functions that one guest call may use, and the JSON around their requests and answers. */
 import { Fault } from "../../kit/fault.ts";
+import { type CallLimits, HttpBudget, type HttpGate } from "../limits.ts";
 import type { HostFunction } from "../sandbox.ts";
 
 /** One guest call, as its host functions see it. */
@@ -8,6 +9,8 @@ export interface Scope {
   readonly signal: AbortSignal;
   /** What is left of the guest call's own deadline, in milliseconds; 1 at least. */
   remainingMs(): number;
+  /** Requests and bytes of HTTP that the guest call may still use. */
+  readonly http: HttpBudget;
 }
 
 /** Takes the request as the guest wrote it; what it resolves with is the `ok` of the answer. */
@@ -16,11 +19,18 @@ export type Capabilities = Readonly<Record<string, Capability>>;
 
 /**
  * `timeoutMs` counts from the first host call: when the guest started, only its lane knows, and that ends it in time.
- * Errors of the result: `unimplemented` for a name that is not in the table.
+ * `gate` is the instance's. Errors of the result: `unimplemented` for a name that is not in the table; `exhausted` when
+ * too many of the call are waiting (a guest waits for one at a time, but its log lines are not waited for).
  */
-export function hostFunctions(capabilities: Capabilities, timeoutMs: number): HostFunction {
+export function hostFunctions(capabilities: Capabilities, limits: CallLimits, gate?: HttpGate): HostFunction {
+  const { timeoutMs, maxHostCallsInFlight } = limits;
+  const http = new HttpBudget(limits, gate);
   let endsAtMs: number | undefined;
+  let inFlight = 0;
   return async (name, request, signal) => {
+    if (inFlight >= maxHostCallsInFlight) {
+      throw new Fault("exhausted", `${maxHostCallsInFlight} host calls of this call are waiting already`);
+    }
     endsAtMs ??= performance.now() + timeoutMs;
     const endMs = endsAtMs;
     const run = Object.hasOwn(capabilities, name) ? capabilities[name] : undefined;
@@ -28,9 +38,14 @@ export function hostFunctions(capabilities: Capabilities, timeoutMs: number): Ho
       const known = Object.keys(capabilities).join(" ");
       throw new Fault("unimplemented", `no host function ${JSON.stringify(name)} in this call; there are: ${known}`);
     }
-    const scope = { signal, remainingMs: () => Math.max(1, endMs - performance.now()) };
-    const ok = (await run(request, scope)) ?? {};
-    return Buffer.from(JSON.stringify({ ok }));
+    const scope = { signal, remainingMs: () => Math.max(1, endMs - performance.now()), http };
+    inFlight += 1;
+    try {
+      const ok = (await run(request, scope)) ?? {};
+      return Buffer.from(JSON.stringify({ ok }));
+    } finally {
+      inFlight -= 1;
+    }
   };
 }
 

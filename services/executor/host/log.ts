@@ -1,10 +1,9 @@
 /** `log` and `progress`: what a run says about itself, at a bounded rate. */
 import { Fault } from "../../kit/fault.ts";
 import { LOG_LEVELS, type LogLevel, type LogLine } from "../../results/results.ts";
+import type { CallLimits } from "../limits.ts";
 import { type Capability, isObject, readRequest } from "./functions.ts";
 
-export const MAX_LOG_LINES = 1_000;
-export const MAX_LOG_BYTES = 1 << 20;
 const MAX_MESSAGE_BYTES = 8 * 1_024;
 const PROGRESS_EVERY_MS = 1_000;
 
@@ -19,6 +18,7 @@ export function runLog(
   of: Pick<LogLine, "runId" | "fence" | "instance">,
   write: (lines: readonly LogLine[]) => void,
   nowUs: () => bigint,
+  { maxLogLines, maxLogBytes }: Pick<CallLimits, "maxLogLines" | "maxLogBytes">,
 ): RunLog {
   let lines = 0;
   let bytes = 0;
@@ -28,7 +28,7 @@ export function runLog(
       const { level, message, fields } = readRequest("log", request);
       lines += 1;
       bytes += request.byteLength;
-      if (lines > MAX_LOG_LINES || bytes > MAX_LOG_BYTES) {
+      if (lines > maxLogLines || bytes > maxLogBytes) {
         dropped += 1;
         return;
       }
@@ -38,7 +38,7 @@ export function runLog(
     },
     end() {
       if (!dropped) return;
-      const limits = `${MAX_LOG_LINES} lines and ${MAX_LOG_BYTES} bytes`;
+      const limits = `${maxLogLines} lines and ${maxLogBytes} bytes`;
       const message = `${dropped} more log lines were dropped: a run may write ${limits}`;
       write([{ ...of, timeUs: nowUs(), level: "warn", message }]);
     },

@@ -9,7 +9,6 @@ import { Fault } from "../../kit/fault.ts";
 import { ask } from "../../kit/grpc.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
-import { callLimits } from "../limits.ts";
 import { badAnswer, type Failed, failureOf, type JobRun, type Tools } from "./kind.ts";
 
 const DEFAULT_TIMEOUT = "30s";
@@ -33,7 +32,7 @@ export function discoverRun(_job: Job, subject: Subject, poller: Poller, tools: 
       const { signal, tally, capabilities: extra } = attempt;
       const input = Buffer.from(JSON.stringify({ config: subject.config, site: poller.site }));
       const timeout = poller.timeout || manifest?.interfaces?.discover?.timeout || DEFAULT_TIMEOUT;
-      const limits = callLimits(manifest?.limits, timeout);
+      const limits = tools.limits(manifest?.limits, timeout);
       const result = await tools.guests.call({ subject, export: "discover", input, limits, signal, tally, extra });
       const failure = failureOf(result);
       if (failure) return failure;

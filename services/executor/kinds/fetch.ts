@@ -10,7 +10,6 @@ import type { RunPart } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { RowSink } from "../host/emit.ts";
 import { type Capabilities, isObject, parseJson, readRequest } from "../host/functions.ts";
-import { callLimits } from "../limits.ts";
 import { returnedRows } from "../returned-rows.ts";
 import { unrunState, type WindowChange, type WindowKey, writeWindow } from "../windows.ts";
 import { type Attempt, badAnswer, type Failed, failureOf, type JobRun, type Success, type Tools } from "./kind.ts";
@@ -75,7 +74,7 @@ async function fetchPages(attempt: Attempt, fetch: Fetch): Promise<Success | Fai
   const { job, subject, pipe, tools } = fetch;
   const { checkpoint, fence, signal, tally } = attempt;
   const manifest = subject.release.manifest;
-  const limits = callLimits(manifest?.limits, pipe.effective?.timeout || DEFAULT_TIMEOUT);
+  const limits = tools.limits(manifest?.limits, pipe.effective?.timeout || DEFAULT_TIMEOUT);
   const sink = new RowSink({
     maxRows: limits.maxRows - checkpoint.rows,
     append: async (rows, chunk) => {

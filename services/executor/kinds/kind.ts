@@ -8,6 +8,7 @@ import type { Checkpoint, Checkpoints } from "../checkpoints.ts";
 import type { EnsureDataset } from "../declared-datasets.ts";
 import type { Guests, NotRun } from "../guests.ts";
 import type { Capabilities } from "../host/functions.ts";
+import type { LimitsOf } from "../limits.ts";
 import type { GuestError, GuestResult } from "../sandbox.ts";
 import type { Step } from "../steps.ts";
 import type { Tally } from "../tally.ts";
@@ -17,6 +18,7 @@ export interface Tools {
   readonly guests: Guests;
   readonly results: Results;
   readonly ensureDataset: EnsureDataset;
+  readonly limits: LimitsOf;
   readonly registry: Channel;
   readonly windows: Kv;
   readonly lastRuns: Kv;

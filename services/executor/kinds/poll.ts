@@ -9,7 +9,6 @@ import { METRICS, type RowObject } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
 import { isEarly, readLastRun, writeLastRun } from "../last-run.ts";
-import { callLimits } from "../limits.ts";
 import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
 
 const DEFAULT_TIMEOUT = "10s";
@@ -54,7 +53,7 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
         }),
       );
       const timeout = poller.timeout || interfaceDefaults?.timeout || DEFAULT_TIMEOUT;
-      const limits = callLimits(manifest?.limits, timeout);
+      const limits = tools.limits(manifest?.limits, timeout);
       const result = await tools.guests.call({ subject, export: "poll", input, limits, signal, tally, extra });
       const failure = failureOf(result);
       if (failure) return failure;

@@ -8,7 +8,6 @@ import { Fault } from "../../kit/fault.ts";
 import { ask } from "../../kit/grpc.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
-import { callLimits } from "../limits.ts";
 import { pipeInput } from "./fetch.ts";
 import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
 
@@ -44,7 +43,7 @@ export function registerRun(_job: Job, subject: Subject, pipe: Pipe, tools: Tool
     async execute(attempt) {
       const { signal, tally, capabilities: extra } = attempt;
       const input = Buffer.from(JSON.stringify({ pipe: pipeInput(pipe), config: subject.config }));
-      const limits = callLimits(subject.release.manifest?.limits);
+      const limits = tools.limits(subject.release.manifest?.limits);
       const result = await tools.guests.call({ subject, export: "register", input, limits, signal, tally, extra });
       const failure = failureOf(result);
       if (failure) return failure;
