@@ -47,8 +47,12 @@ export const JOBS_OPTIONS = {
 
 /** Event subjects. */
 export const EVENTS = {
-  /** `runs.<kind>`: JSON of a run that ended. Fire and forget. */
+  /** `runs.<kind>`: JSON of a run that ended. All events are fire and forget. */
   runs: "runs",
+  /** `progress.<kind>`: JSON of how far a run is. */
+  progress: "progress",
+  /** `guest.<instance>.<subject>`: JSON that a plugin published. */
+  guest: "guest",
 } as const;
 
 /** Run ids are deterministic: the same work has the same id. Ids are bare, without `pipes/` and the like. */
