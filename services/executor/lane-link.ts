@@ -4,6 +4,7 @@ import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import type { FromLane, ToLane } from "./lane.ts";
+import { newSeed } from "./randomness.ts";
 import type { GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
 import { monotonicMs, SLICE_BYTES, Slice } from "./slice.ts";
 
@@ -34,6 +35,8 @@ export interface Verdict {
   readonly reason: string;
   readonly label: string;
 }
+
+const clockOf = ({ now }: GuestCall) => (now ? now() : Date.now());
 
 interface Resident {
   readonly id: number;
@@ -143,6 +146,8 @@ export class LaneLink {
       memoryMaxBytes: call.memoryMaxPages * PAGE_BYTES,
       maxOutputBytes: call.maxOutputBytes,
       maxHostCalls: call.maxHostCalls,
+      nowMs: clockOf(call),
+      seed: call.seed ?? newSeed(),
     };
     this.#post(message, input);
     return promise;
@@ -224,7 +229,7 @@ export class LaneLink {
     }
     if (resident.settledMs !== undefined || this.dead) return;
     resident.bytesIn += response.byteLength;
-    this.#post({ type: "reply", id: resident.id, response }, response);
+    this.#post({ type: "reply", id: resident.id, response, nowMs: clockOf(resident.call) }, response);
   }
 
   async #askHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {

@@ -4,6 +4,7 @@
  * next message is taken (only microtasks lie between), so "who is on the CPU" is known at every moment.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { Randomness } from "./randomness.ts";
 import { Ending, type EngineEnd, type LogLevel, runGuest } from "./sdk-engine.ts";
 import { Slice } from "./slice.ts";
 
@@ -18,10 +19,12 @@ export interface StartMessage {
   readonly memoryMaxBytes: number;
   readonly maxOutputBytes: number;
   readonly maxHostCalls: number;
+  readonly nowMs: number;
+  readonly seed: string;
 }
 export type ToLane =
   | StartMessage
-  | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array }
+  | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array; readonly nowMs: number }
   /** Nobody wants the answer any more: end the guest at its next wait. */
   | { readonly type: "abandon"; readonly id: number };
 
@@ -51,11 +54,13 @@ class Resident {
   readonly start: StartMessage;
   waiting: Waiting | undefined;
   abandoned = false;
+  nowMs: number;
   hostCalls = 0;
   cpuMs = 0;
   memoryPeakBytes = 0;
   constructor(start: StartMessage) {
     this.start = start;
+    this.nowMs = start.nowMs;
   }
   get used(): Used {
     return { cpuMs: this.cpuMs, memoryPeakBytes: this.memoryPeakBytes };
@@ -78,7 +83,10 @@ port.on("message", (message: ToLane) => {
   if (!waiting) return;
   resident.waiting = undefined;
   slice.enter(message.id);
-  if (message.type === "reply") waiting.resolve(message.response);
+  if (message.type === "reply") {
+    resident.nowMs = message.nowMs;
+    waiting.resolve(message.response);
+  }
   // Rejecting unwinds and frees the guest's stack at once; a stack that is merely dropped stays allocated.
   else waiting.reject(new Ending("cancelled", "cancelled", "abandoned"));
 });
@@ -92,6 +100,7 @@ async function run(start: StartMessage): Promise<void> {
   }
   const resident = new Resident(start);
   residents.set(start.id, resident);
+  const randomness = new Randomness(start.seed);
   const end = await runGuest({
     module: start.module,
     export: start.export,
@@ -102,6 +111,8 @@ async function run(start: StartMessage): Promise<void> {
       if (bytes > resident.memoryPeakBytes) resident.memoryPeakBytes = bytes;
     },
     host: (name, request) => callHost(resident, name, request),
+    now: () => resident.nowMs,
+    random: (bytes) => randomness.draw(bytes),
     log(level, message) {
       countHostCall(resident);
       post({ type: "log", id: start.id, level, message });

@@ -80,6 +80,14 @@ export interface GuestCall {
   readonly maxOutputBytes: number;
   readonly maxHostCalls: number;
   readonly host: HostFunction;
+  /**
+   * What the guest's `now` answers, in milliseconds since the epoch. Asked as the guest is sent to a lane and with each
+   * answer of the host: its clock stands still while it computes, which a replay needs and a timing attack does not
+   * like. Default: the real time.
+   */
+  readonly now?: () => number;
+  /** What the guest's `random` is drawn from: the same seed, the same bytes. Default: a new one. */
+  readonly seed?: string;
   readonly signal?: AbortSignal;
   /** Who this is, for the log: "weather/fetch". */
   readonly label: string;

@@ -3,7 +3,6 @@
  * it uses the instantiation and the blocks. Calling, input, output, errors and allocation are done here, because the
  * SDK's own drop the return code and the output's length, turn error bytes into text, and allocate without a limit.
  */
-import { randomFillSync } from "node:crypto";
 import { type CurrentPlugin, createPlugin } from "@extism/extism";
 import type { GuestError, GuestOutcome } from "./sandbox.ts";
 
@@ -30,6 +29,9 @@ export interface EngineCall {
   /** Suspends the guest until it settles. Throwing an `Ending` ends the guest; anything else does so as a trap. */
   host(name: string, request: Uint8Array): Promise<Uint8Array>;
   log(level: LogLevel, message: string): void;
+  /** Milliseconds since the epoch; stands still between two waits. */
+  now(): number;
+  random(bytes: number): Uint8Array;
 }
 
 export interface EngineEnd {
@@ -186,10 +188,10 @@ class Guest {
           const response = await this.#host(named, this.#read(context, request).slice());
           return this.#store(context, response);
         },
-        now: () => Date.now(),
+        now: () => this.#call.now(),
         random: (context: Context, size: number) => {
           if (size < 0 || size > MAX_RANDOM_BYTES) throw new RangeError(`random takes 0 to ${MAX_RANDOM_BYTES} bytes`);
-          return this.#store(context, randomFillSync(new Uint8Array(size)));
+          return this.#store(context, this.#call.random(size));
         },
       },
     };
