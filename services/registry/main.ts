@@ -5,8 +5,10 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
+import { SecretsService } from "../../proto/gen/millrace/registry/v1/secret_service.ts";
+import { SECRET_KEY_DOC, SECRET_KEY_ENV } from "../../proto/secrets.ts";
 import type { Bus } from "../bus/ports.ts";
-import { address, type Config, choice, text, whole } from "../kit/config.ts";
+import { address, type Config, choice, secret, text, whole } from "../kit/config.ts";
 import type { Fault } from "../kit/fault.ts";
 import { serve, service } from "../kit/grpc.ts";
 import { background, type Running } from "../kit/lifecycle.ts";
@@ -20,6 +22,7 @@ import { pluginMethods } from "./plugins.ts";
 import { pollerMethods } from "./pollers.ts";
 import { recover, resumeRemovals } from "./recovery.ts";
 import { resourceMethods, sweepResources } from "./resources.ts";
+import { readSecretKeys, sealAnew, secretMethods } from "./secrets.ts";
 import { openStore } from "./store.ts";
 
 export const settings = {
@@ -32,6 +35,7 @@ export const settings = {
     "none",
   ),
   bundleMaxMib: whole("REGISTRY_BUNDLE_MAX_MIB", "largest packed bundle, in MiB", [1, 16], 16),
+  secretKey: secret(SECRET_KEY_ENV, SECRET_KEY_DOC),
   sweepMs: whole(
     "REGISTRY_SWEEP_MS",
     "pause between looks for resources past their ttl, in ms",
@@ -48,6 +52,7 @@ export interface Ports {
 export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<Running> {
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
+  const secretKeys = readSecretKeys(config.secretKey);
   const store = await openStore(bus);
   const limits = { ...BUNDLE_LIMITS, packedBytes: config.bundleMaxMib << 20 };
   const rules = { limits, grants: config.defaultGrants };
@@ -57,9 +62,11 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     service(PipesService, pipeMethods(store)),
     service(PollersService, pollerMethods(store)),
     service(ResourcesService, resourceMethods(store)),
+    service(SecretsService, secretMethods(store, secretKeys)),
     service(CatalogService, catalogMethods(store)),
   ];
   await recover(store, rules.grants, log);
+  await sealAnew(store, secretKeys, log);
   const server = stack.use(await serve(config.listen, services, { log }));
   // Before the server: a deletion that waits for running work lets go at once.
   stack.defer(() => closing.abort());

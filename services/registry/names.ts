@@ -2,7 +2,7 @@
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 
-export type Kind = "plugins" | "versions" | "instances" | "pipes" | "pollers" | "resources";
+export type Kind = "plugins" | "versions" | "instances" | "pipes" | "pollers" | "resources" | "secrets";
 
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const RESOURCE = /^[a-z0-9][a-z0-9-]{0,62}$/;

@@ -10,6 +10,7 @@ import {
   parseSocketPattern,
   SOCKET_FIX,
 } from "../../proto/patterns.ts";
+import { parseSecretPermission, SECRET_FIX } from "../../proto/secrets.ts";
 import { parseUrlPattern } from "../../proto/url-pattern.ts";
 import type { Mistake } from "../kit/fault.ts";
 import { shown } from "./names.ts";
@@ -65,7 +66,8 @@ export function permissionMistakes(permissions: Permissions, field: string): Mis
     if (["runs", "logs", "metrics"].includes(dataset)) continue;
     mistakes.push(...datasetMistakes(dataset, `${field}.query[${i}]`));
   }
-  const { sockets, call, publish } = permissions;
+  const { secrets, sockets, call, publish } = permissions;
+  mistakes.push(...patternMistakes(secrets, `${field}.secrets`, parseSecretPermission, SECRET_FIX));
   mistakes.push(...patternMistakes(sockets, `${field}.sockets`, parseSocketPattern, SOCKET_FIX));
   mistakes.push(...patternMistakes(call, `${field}.call`, parseCallPattern, CALL_FIX));
   mistakes.push(...patternMistakes(publish, `${field}.publish`, parsePublishPattern, PUBLISH_FIX));

@@ -1,9 +1,11 @@
 /** Plugins: publishing, versions, removal. */
+import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import type { PluginsServer } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { Semaphore } from "../kit/lifecycle.ts";
 import type { BundleLimits } from "./bundle.ts";
-import { idOf, versionName } from "./names.ts";
+import { grantChanges, widens } from "./grants-diff.ts";
+import { idOf, pluginAndVersion, versionName } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { checkBundle, type DefaultGrants, draft, publish, refuseOtherBytes } from "./publishing.ts";
 import { removePlugin } from "./removal.ts";
@@ -57,9 +59,25 @@ export function pluginMethods(store: Store, rules: PublishRules, closing: AbortS
       return { version: await store.versions.get(name) };
     },
 
+    async diffGrants({ name, from }) {
+      const version = await store.versions.get(name);
+      const { plugin } = pluginAndVersion(name);
+      const older = from === "" ? await olderOf(store, plugin, version) : [await named(store, plugin, from)];
+      const changes = grantChanges(older[0]?.manifest?.permissions, version.manifest?.permissions);
+      return { from: older[0] ? versionOf(older[0]) : "", changes, widens: widens(changes) };
+    },
+
     async deletePlugin({ name, etag, cascade }) {
       await removePlugin(store, name, { etag, cascade, signal: closing });
       return {};
     },
   };
+}
+
+const named = (store: Store, plugin: string, version: string) => store.versions.get(versionName(plugin, version));
+
+/** The versions that come before one, the nearest first. */
+async function olderOf(store: Store, plugin: string, { name }: PluginVersion): Promise<PluginVersion[]> {
+  const sorted = (await versionsOf(store, plugin)).sort((a, b) => newestFirst(versionOf(a), versionOf(b)));
+  return sorted.slice(sorted.findIndex((version) => version.name === name) + 1);
 }

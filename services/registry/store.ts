@@ -6,6 +6,7 @@ import { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { Plugin, PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Poller } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
+import { SealedSecret } from "../../proto/gen/millrace/registry/v1/secret.ts";
 import { BLOBS, BUCKETS, LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Blobs, Bus, Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
@@ -143,6 +144,7 @@ export interface Store {
   readonly pipes: Collection<Pipe>;
   readonly pollers: Collection<Poller>;
   readonly resources: Collection<Resource>;
+  readonly secrets: Collection<SealedSecret>;
   readonly blobs: Blobs;
   /** The leases of running work; only read here. */
   readonly locks: Kv;
@@ -155,12 +157,13 @@ export interface Store {
 }
 
 export async function openStore(bus: Bus, now: () => number = Date.now): Promise<Store> {
-  const [plugins, instances, pipes, pollers, resources, locks, blobs] = await Promise.all([
+  const [plugins, instances, pipes, pollers, resources, secrets, locks, blobs] = await Promise.all([
     bus.kv(BUCKETS.plugins),
     bus.kv(BUCKETS.instances),
     bus.kv(BUCKETS.pipes),
     bus.kv(BUCKETS.pollers),
     bus.kv(BUCKETS.resources),
+    bus.kv(BUCKETS.secrets),
     bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
     bus.blobs(BLOBS),
   ]);
@@ -172,6 +175,7 @@ export async function openStore(bus: Bus, now: () => number = Date.now): Promise
     pipes: new Collection("pipes", pipes, Pipe),
     pollers: new Collection("pollers", pollers, Poller),
     resources: new Collection("resources", resources, Resource),
+    secrets: new Collection("secrets", secrets, SealedSecret),
     blobs,
     locks,
     now,
