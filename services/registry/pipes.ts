@@ -6,6 +6,7 @@ import type { PipesServer } from "../../proto/gen/millrace/registry/v1/pipe_serv
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { gridMistakes, regridded } from "./grid.ts";
 import { changedFields, noteMistakes } from "./masks.ts";
 import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
@@ -26,6 +27,9 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
     const versions = await versionsOf(store, idOf(instance.plugin, "plugins"));
     return { instance, version: running(instance, versions) };
   };
+  /** Windows outlive a pipe as its rows do, so a pipe that is created again has them, too. */
+  const gridClashes = async (next: Pipe, before?: Pipe): Promise<Mistake[]> =>
+    before && !regridded(before, next) ? [] : gridMistakes(next, await store.windowsOf(bare(next.name)));
 
   return {
     async createPipe({ pipe: given }) {
@@ -62,6 +66,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
         }
         const settled = settledPipe(pipe, instance, version);
         refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+        refuse(await gridClashes(settled));
         return { pipe: await store.pipes.create(settled, store.now()) };
       });
     },
@@ -88,6 +93,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           const settled = settledPipe(next, instance, version);
           const touched = [...fields].some((field) => field.startsWith("parameters"));
           if (touched) refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+          if (touched) refuse(await gridClashes(settled, current));
           return settled;
         });
         return { pipe };
@@ -117,6 +123,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           const woken = current.state === PipeState.PAUSED ? current.state : PipeState.ENABLED;
           const settled = settledPipe({ ...answered, registered: merge(defaults), state: woken }, instance, version);
           mistakes = [...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))];
+          if (!mistakes.length) mistakes = await gridClashes(settled, current);
           return mistakes.length ? failed(`the answer of register is not usable\n${asReason(mistakes)}`) : settled;
         });
         refuse(mistakes);
@@ -173,11 +180,11 @@ async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise
       problem: `${shown(pipe.dataset)} is the dataset of ${other.name}, ${why}`,
       fix: "choose another target",
     });
-  const shape = ({ effective: e }: Pipe) => JSON.stringify([e?.columns, e?.datetime, e?.index]);
+  const shape = ({ effective: e }: Pipe) => JSON.stringify([e?.columns, e?.datetime, e?.index, e?.schema, e?.timezone]);
   for (const other of sharers.slice(0, 1)) {
     const owner = other.instance === pipe.instance ? plugin : (await store.instances.find(other.instance))?.plugin;
     if (owner !== plugin) clash(other, `which ${owner ?? "another plugin"} feeds`);
-    else if (shape(other) !== shape(pipe)) clash(other, "whose columns, datetime or index differ");
+    else if (shape(other) !== shape(pipe)) clash(other, "whose columns, datetime, index, schema or timezone differ");
   }
   return mistakes;
 }

@@ -7,7 +7,9 @@ import { Plugin, PluginVersion } from "../../proto/gen/millrace/registry/v1/plug
 import { Poller } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { SealedSecret } from "../../proto/gen/millrace/registry/v1/secret.ts";
+import { Window } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BLOBS, BUCKETS, LOCK_TTL_MS } from "../../proto/names.ts";
+import { encodeKeyPart } from "../bus/keys.ts";
 import type { Blobs, Bus, Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { Semaphore } from "../kit/lifecycle.ts";
@@ -148,6 +150,8 @@ export interface Store {
   readonly blobs: Blobs;
   /** The leases of running work; only read here. */
   readonly locks: Kv;
+  /** The windows of a pipe by its bare id; only read here. */
+  windowsOf(pipe: string): Promise<readonly Window[]>;
   /**
    * Rules that look at several entities hold because this process changes one thing at a time. A second registry is
    * kept from losing writes by revisions, not from breaking such rules.
@@ -157,7 +161,7 @@ export interface Store {
 }
 
 export async function openStore(bus: Bus, now: () => number = Date.now): Promise<Store> {
-  const [plugins, instances, pipes, pollers, resources, secrets, locks, blobs] = await Promise.all([
+  const [plugins, instances, pipes, pollers, resources, secrets, locks, windows, blobs] = await Promise.all([
     bus.kv(BUCKETS.plugins),
     bus.kv(BUCKETS.instances),
     bus.kv(BUCKETS.pipes),
@@ -165,6 +169,7 @@ export async function openStore(bus: Bus, now: () => number = Date.now): Promise
     bus.kv(BUCKETS.resources),
     bus.kv(BUCKETS.secrets),
     bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+    bus.kv(BUCKETS.windows),
     bus.blobs(BLOBS),
   ]);
   const turn = new Semaphore(1);
@@ -178,6 +183,8 @@ export async function openStore(bus: Bus, now: () => number = Date.now): Promise
     secrets: new Collection("secrets", secrets, SealedSecret),
     blobs,
     locks,
+    windowsOf: async (pipe) =>
+      (await retry(READS, () => windows.list(encodeKeyPart(pipe)))).map(({ value }) => Window.decode(value)),
     now,
     async alone(work) {
       using _ = await turn.acquire();
