@@ -61,9 +61,9 @@ test("summary, weather and uptime answer from what was stored", { timeout: TEST_
     ["status_code", 200],
     ["latency_ms", 12.5],
   ] as const;
-  const metric = { time, resource: "platform", group: "http", dimensions: { url: "http://x/" }, type: "gauge" };
+  const metric = { time, resource: "platform", group: "http", dimensions: { endpoint: "home" }, type: "gauge" };
   const metrics = polled.map(([name, value]) => ({ ...metric, name, value }));
-  await keep(results, "metrics", [...metrics, { ...metric, resource: "gone", name: "up", value: 0 }]);
+  await keep(results, "metrics", [...metrics, { ...metric, dimensions: {}, resource: "gone", name: "up", value: 0 }]);
 
   const summary = await get("/api/summary");
   expect(summary.cities).toMatchObject([
@@ -71,8 +71,8 @@ test("summary, weather and uptime answer from what was stored", { timeout: TEST_
     { city: "Seattle", days: "1461", first_day: "2012-01-01", last_day: "2015-12-31", warmest: 35.6, coldest: -7.1 },
   ]);
   expect(summary.endpoints).toMatchObject([
-    { resource: "gone", up: 0, tls_checks: "0", checks: "1", availability: 0 },
-    { resource: "platform", up: 1, status_code: 200, latency_ms: 12.5, tls_checks: "0", checks: "1", availability: 1 },
+    { resource: "gone", endpoint: "gone", up: 0, tls_checks: "0", checks: "1", availability: 0 },
+    { resource: "platform", endpoint: "home", up: 1, status_code: 200, latency_ms: 12.5, tls_checks: "0", checks: "1" },
   ]);
 
   const weather = await get("/api/weather", { city: "Seattle", days: "30" });

@@ -13,7 +13,8 @@ const CITIES = `
   FROM weather_daily GROUP BY city ORDER BY city LIMIT 100`;
 
 const ENDPOINTS = `
-  SELECT resource, argMaxIf(value, time, name = 'up') AS up, argMaxIf(value, time, name = 'status_code') AS status_code,
+  SELECT resource, if(max(dimensions['endpoint']) = '', resource, max(dimensions['endpoint'])) AS endpoint,
+    argMaxIf(value, time, name = 'up') AS up, argMaxIf(value, time, name = 'status_code') AS status_code,
     argMaxIf(value, time, name = 'latency_ms') AS latency_ms, countIf(name = 'tls_days_left') AS tls_checks,
     argMaxIf(value, time, name = 'tls_days_left') AS tls_days_left, countIf(name = 'up') AS checks,
     round(avgIf(value, name = 'up'), 4) AS availability, toUnixTimestamp(max(time)) AS last_s

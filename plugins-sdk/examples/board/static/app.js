@@ -248,7 +248,7 @@ async function showUptime(endpoints) {
     const head = make(
       "div",
       {},
-      make("strong", {}, endpoint.resource),
+      make("strong", { title: endpoint.resource }, endpoint.endpoint),
       " ",
       badge,
       make("div", { class: "quiet" }, notes.join(" · ")),

@@ -27,7 +27,9 @@ export function poll(): i32 {
   // An endpoint that is down is what we came to measure. Everything else that fails is our own trouble: an error.
   if (reply.failed && !isDown(reply.fault.code)) return reply.fail();
 
-  const metrics = new Metrics().group("http").dimension("url", run.resource.endpoint);
+  // The resource's name is made unique for the catalogue; the endpoint's own id is what its owner calls it.
+  const metrics = new Metrics().group("http").dimension("endpoint", run.resource.id);
+  metrics.dimension("url", run.resource.endpoint);
   metrics.gauge("up", reply.failed || !isGood(reply, run.resource.labels) ? 0 : 1);
   if (reply.failed) return run.ok(metrics);
   metrics.gauge("status_code", reply.status).gauge("latency_ms", reply.elapsedMs);
