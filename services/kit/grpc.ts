@@ -13,6 +13,9 @@ const DRAIN_MS = 5_000;
 const DETAILS = "grpc-status-details-bin";
 const DOMAIN = "millrace";
 
+// The library writes what went wrong to stderr besides throwing it; a Fault tells it once. Who debugs it asks it to.
+if (!process.env.GRPC_VERBOSITY) grpc.setLogVerbosity(grpc.logVerbosity.NONE);
+
 export interface CallContext {
   /** Aborts when the caller hangs up, its deadline passes, or the server closes. */
   readonly signal: AbortSignal;
