@@ -1,12 +1,15 @@
 /** One job from its message to its end, in the one order that keeps rows exact whatever is killed in between. */
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
-import { LOCK_TTL_MS } from "../../proto/names.ts";
+import { EVENTS, LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Events, Kv, Message } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
 import { type Catalog, findWork, type Work } from "./catalog.ts";
 import { checkpointsOf } from "./checkpoints.ts";
+import { outermost } from "./function-calls.ts";
+import type { Capabilities } from "./host/functions.ts";
 import { progressCapability, runLog } from "./host/log.ts";
+import type { Caller } from "./invocations.ts";
 import { discoverRun } from "./kinds/discover.ts";
 import { fetchRun } from "./kinds/fetch.ts";
 import type { Attempt, Failed, JobRun, Success, Tools } from "./kinds/kind.ts";
@@ -34,6 +37,8 @@ export interface JobPorts {
   readonly locks: Kv;
   readonly checkpoints: Kv;
   readonly events: Events;
+  /** Beside the log and what the grants give. */
+  readonly capabilities: (caller: Caller) => Capabilities;
   readonly executor: string;
   readonly log: Logger;
   readonly onStep?: OnStep | undefined;
@@ -110,8 +115,10 @@ class JobAttempt {
     const log = runLog({ runId, fence, instance }, (lines) => tools.results.log(lines), nowUs, limits);
     const progress = progressCapability((report) => {
       const body = { run_id: runId, kind: run.kind, target: run.target, ...report };
-      events.publish(`progress.${run.kind}`, Buffer.from(JSON.stringify(body))).catch(() => {});
+      events.publish(`${EVENTS.progress}.${run.kind}`, Buffer.from(JSON.stringify(body))).catch(() => {});
     });
+    const trail = outermost(`${instance}/${run.kind}`, limits.maxCallDepth);
+    const tally = this.#tally;
     const checkpoints = checkpointsOf(this.#ports.checkpoints, runId, this.#message.id);
     const attempt: Attempt = {
       job: this.#job,
@@ -121,10 +128,10 @@ class JobAttempt {
       release: () => lease.release(),
       number: this.#message.deliveries,
       signal,
-      tally: this.#tally,
+      tally,
       checkpoint: await checkpoints.read(),
       checkpoints,
-      capabilities: { log: log.log, progress },
+      capabilities: { log: log.log, progress, ...this.#ports.capabilities({ subject: work.subject, tally, trail }) },
       step: (step) => this.#step(step, fence),
     };
     const skip = await run.begin(attempt);

@@ -1,6 +1,4 @@
-/** Calls that somebody waits for: one stream from each gateway, answers in any order, history written behind them. */
-import { randomFillSync } from "node:crypto";
-import { monotonicFactory } from "ulid";
+/** Calls that somebody waits for: one stream from each gateway, answers in any order. */
 import type {
   ExecutorsServer,
   Failure,
@@ -8,49 +6,30 @@ import type {
   ServeRequest,
   ServeResponse,
 } from "../../proto/gen/millrace/executor/v1/executor_service.ts";
-import { runIds } from "../../proto/names.ts";
+import { bare } from "../../proto/names.ts";
 import { Backlog } from "../bus/backlog.ts";
-import type { Events } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { pause } from "../kit/lifecycle.ts";
-import type { Logger } from "../kit/log.ts";
-import type { Results, RunKind } from "../results/results.ts";
 import { type Catalog, findSubject, type Subject } from "./catalog.ts";
-import type { Guests } from "./guests.ts";
-import { runLog } from "./host/log.ts";
+import { type FunctionCalls, outermost } from "./function-calls.ts";
+import type { InvocationEnd, Invocations } from "./invocations.ts";
 import type { CallLimits, LimitsOf } from "./limits.ts";
-import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
-import { Tally } from "./tally.ts";
 
 const MAX_DEADLINE_MS = 900_000;
 /** An answer and its envelope must fit into one gRPC message. */
 const MAX_ANSWER_BYTES = 16 << 20;
-/** Rows of history that wait for the store; over it they are dropped, and the log says how many. */
-const MAX_RECORDS_BEHIND = 10_000;
-/** A call whose lane was ended by another guest, before it did anything: tried again this often. */
-const MAX_DISPATCHES = 3;
+const FUNCTION = "function:";
 const DRAIN_POLL_MS = 10;
-
-/** The library's own source of randomness asks the operating system for one byte at a time, 16 times an id. */
-const randomWords = new Uint32Array(1_024);
-let randomLeft = 0;
-const ulid = monotonicFactory(() => {
-  if (randomLeft === 0) randomLeft = randomFillSync(randomWords).length;
-  randomLeft -= 1;
-  return (randomWords[randomLeft] as number) / 2 ** 32;
-});
 
 export interface CallsOptions {
   readonly executor: string;
   readonly catalog: Catalog;
-  readonly guests: Guests;
-  readonly results: Results;
-  readonly events: Events;
+  readonly invocations: Invocations;
+  readonly functions: FunctionCalls;
   readonly limits: LimitsOf;
   /** Calls at once on each stream. */
   readonly capacity: number;
-  readonly log: Logger;
 }
 
 export interface Calls {
@@ -68,7 +47,6 @@ export function serveCalls(options: CallsOptions): Calls {
     readonly outbox: Backlog<bigint, ServeResponse>;
     readonly cancelAll: (why: Fault) => void;
   }>();
-  const history = writeBehind(options);
   let running = 0;
   let draining = false;
 
@@ -99,7 +77,7 @@ export function serveCalls(options: CallsOptions): Calls {
         const cancel = new AbortController();
         calls.set(callId, cancel);
         running += 1;
-        void invokeExport(invoke, options, history, cancel.signal)
+        void invokeExport(invoke, options, cancel.signal)
           .catch((thrown): Answer => ({ $case: "failure", value: failureOf(Fault.from(thrown)) }))
           .then((answer) => say(callId, answer))
           .finally(() => {
@@ -145,64 +123,42 @@ export function serveCalls(options: CallsOptions): Calls {
   };
 }
 
-type History = (head: RunHead, end: RunEnd, tally: Tally) => void;
-
-async function invokeExport(
-  invoke: Invoke,
-  { catalog, guests, results, executor, limits: limitsUnder }: CallsOptions,
-  history: History,
-  signal: AbortSignal,
-): Promise<Answer> {
-  const startedUs = nowUs();
-  const answer = findSubject(catalog, invoke.instance);
+async function invokeExport(invoke: Invoke, options: CallsOptions, signal: AbortSignal): Promise<Answer> {
+  const { instance, export: name, input, deadlineMs, target } = invoke;
+  checkDeadline(deadlineMs);
+  if (name.startsWith(FUNCTION)) {
+    const fn = name.slice(FUNCTION.length);
+    return answerOf(await options.functions.call({ instance: bare(instance), fn, input, deadlineMs, signal }));
+  }
+  const answer = findSubject(options.catalog, instance);
   if ("unknown" in answer) throw new Fault("not_found", answer.unknown);
   if (answer.paused !== undefined) throw new Fault("precondition", answer.paused);
   const subject = answer.found;
-  const limits = limitsOf(invoke, subject, limitsUnder);
-  const runId = runIds.call(subject.instance, ulid());
-  const tally = new Tally();
-  const log = runLog({ runId, fence: 0n, instance: subject.instance }, (lines) => results.log(lines), nowUs, limits);
-  const head: RunHead = {
-    ...{ kind: kindOf(invoke.export), runId, dataset: "", target: invoke.target, resource: "", subject },
-    ...{ dueUs: startedUs, startedUs, attempt: 1, executor },
-  };
-  const end = (outcome: RunEnd["outcome"], message: string) => {
-    log.end();
-    history(head, { fence: 0n, outcome, committed: false, message }, tally);
-  };
+  const limits = limitsOf(deadlineMs, subject, options.limits);
+  const trail = outermost(`${subject.instance}/${name}`, limits.maxCallDepth);
+  const kind = name === "route" ? "route" : "procedure";
+  return answerOf(await options.invocations.run({ kind, subject, export: name, target, input, limits, signal, trail }));
+}
 
-  for (let dispatch = 1; ; dispatch += 1) {
-    let touched = false;
-    const result = await guests.call({
-      ...{ subject, export: invoke.export, input: invoke.input, limits, signal, tally },
-      extra: { log: log.log },
-      onHostCall: () => {
-        touched = true;
-      },
-    });
-    if (result.outcome === "not_run") {
-      const again = result.fault.code === "unavailable" && !touched && dispatch < MAX_DISPATCHES && !signal.aborted;
-      if (again) continue;
-      end("cancelled", result.fault.message);
-      return { $case: "failure", value: { ...failureOf(result.fault), outcome: "cancelled", runId } };
-    }
-    if (result.outcome === "ok") {
-      end("ok", "");
-      return { $case: "result", value: { output: Buffer.from(result.output), runId } };
-    }
-    const { outcome, error = { code: "", message: outcome, retryable: false } } = result;
-    end(outcome, error.message);
-    const { code, guestCode } = codesOf(outcome, error.code);
-    return { $case: "failure", value: { code, message: error.message, outcome, runId, guestCode } };
+function answerOf(end: InvocationEnd): Answer {
+  const { runId } = end;
+  if (end.outcome === "ok") return { $case: "result", value: { output: Buffer.from(end.output), runId } };
+  if (end.outcome === "not_run") {
+    return { $case: "failure", value: { ...failureOf(end.fault), outcome: "cancelled", runId } };
   }
+  const { outcome, error } = end;
+  const { code, guestCode } = codesOf(outcome, error.code);
+  return { $case: "failure", value: { code, message: error.message, outcome, runId, guestCode } };
+}
+
+function checkDeadline(deadlineMs: number): void {
+  if (deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS) return;
+  const fix = `1–${MAX_DEADLINE_MS}`;
+  throw Fault.invalid("invoke", [{ field: "deadline_ms", problem: `${deadlineMs} is out of range`, fix }]);
 }
 
 /** The caller's deadline, and the manifest's limits. */
-function limitsOf({ deadlineMs }: Invoke, subject: Subject, limitsUnder: LimitsOf): CallLimits {
-  if (deadlineMs < 1 || deadlineMs > MAX_DEADLINE_MS) {
-    const fix = `1–${MAX_DEADLINE_MS}`;
-    throw Fault.invalid("invoke", [{ field: "deadline_ms", problem: `${deadlineMs} is out of range`, fix }]);
-  }
+function limitsOf(deadlineMs: number, subject: Subject, limitsUnder: LimitsOf): CallLimits {
   const limits = limitsUnder(subject.release.manifest?.limits, `${deadlineMs}ms`);
   return { ...limits, maxOutputBytes: Math.min(limits.maxOutputBytes, MAX_ANSWER_BYTES) };
 }
@@ -225,30 +181,3 @@ function codesOf(outcome: string, given: string): Pick<Failure, "code" | "guestC
 }
 
 const failureOf = ({ code, message }: Fault): Failure => ({ code, message, outcome: "", runId: "", guestCode: "" });
-
-function kindOf(name: string): RunKind {
-  return name === "route" ? "route" : name.startsWith("procedure:") ? "procedure" : "function";
-}
-
-/** Nobody waits for the history of a call; what waits is bounded. */
-function writeBehind({ results, events, log }: CallsOptions): History {
-  let behind = 0;
-  let dropped = 0;
-  return (head, end, tally) => {
-    const record = runRecord(head, end, tally);
-    announceRun(events, record);
-    if (behind >= MAX_RECORDS_BEHIND) {
-      dropped += 1;
-      if (Number.isInteger(Math.log10(dropped)))
-        log.warn({ dropped }, "history of calls is dropped: the store is behind");
-      return;
-    }
-    behind += 1;
-    results
-      .commit(record)
-      .catch((thrown) => log.warn({ err: Fault.from(thrown), run: record.runId }, "history of a call was not stored"))
-      .finally(() => {
-        behind -= 1;
-      });
-  };
-}

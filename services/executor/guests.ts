@@ -22,6 +22,8 @@ export interface GuestRun {
   readonly tally: Tally;
   /** Beside those of every call (http, kv, query): what this kind of run has. */
   readonly extra: Capabilities;
+  /** Called by another guest. */
+  readonly nested?: boolean;
   /** Told before each host call: from then on the call may have had effects. */
   readonly onHostCall?: () => void;
 }
@@ -44,7 +46,7 @@ export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, diale
     return gate;
   };
   return {
-    async call({ subject, export: name, input, limits, signal, tally, extra, onHostCall }) {
+    async call({ subject, export: name, input, limits, signal, tally, extra, nested = false, onHostCall }) {
       const { instance, grants, release } = subject;
       const denied = () => tally.denied();
       const capabilities: Capabilities = {
@@ -69,6 +71,7 @@ export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, diale
             return host(called, request, ended);
           },
           signal,
+          nested,
           label: `${instance}/${name}`,
         });
         tally.add(result.usage);

@@ -111,7 +111,7 @@ export class LanePool implements Sandbox {
   /** A lane with a place taken in it; waits for one in order. Undefined when cancelled meanwhile. */
   async #room(call: GuestCall): Promise<LaneLink | undefined> {
     if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
-    const lane = this.#queue.length === 0 && this.#emptiest();
+    const lane = call.nested ? this.#leastLoaded() : this.#queue.length === 0 && this.#emptiest();
     if (lane) {
       lane.load += 1;
       return lane;
@@ -152,6 +152,12 @@ export class LanePool implements Sandbox {
       if (rank < bestRank) [best, bestRank] = [lane, rank];
     }
     return best;
+  }
+
+  /** Whether or not it has a place left. */
+  #leastLoaded(): LaneLink | undefined {
+    const rank = (lane: LaneLink) => lane.load + (lane.busy ? this.#options.callsPerLane : 0);
+    return this.#lanes.reduce<LaneLink | undefined>((a, b) => (a && rank(a) <= rank(b) ? a : b), undefined);
   }
 
   #leave(lane: LaneLink): void {

@@ -14,10 +14,14 @@ import type { Results } from "../results/results.ts";
 import { serveCalls } from "./calls.ts";
 import { followCatalog } from "./catalog.ts";
 import { declaredDatasets } from "./declared-datasets.ts";
+import { functionCalls } from "./function-calls.ts";
 import { guestsOf } from "./guests.ts";
 import { parsePrivateHosts } from "./host/address.ts";
+import { callCapability } from "./host/call.ts";
 import { openDialer } from "./host/dialer.ts";
 import { guestKv } from "./host/kv.ts";
+import { publisher } from "./host/publish.ts";
+import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
 import { openSandbox } from "./sandbox.ts";
@@ -73,7 +77,11 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
 
   const { events } = bus;
   const capacity = config.lanes * config.callsPerLane;
-  const calls = serveCalls({ executor: id, catalog, guests, results, events, limits, capacity, log });
+  const publish = publisher(events);
+  const capabilities = (caller: Caller) => ({ call: callCapability(functions, caller), publish: publish(caller) });
+  const invocations = invocationsOf({ executor: id, guests, results, events, capabilities, log });
+  const functions = functionCalls(catalog, limits, invocations);
+  const calls = serveCalls({ executor: id, catalog, invocations, functions, limits, capacity });
   const server = stack.use(await serve(config.listen, [service(ExecutorsService, calls.methods)], { log }));
   const jobs = takeJobs({
     queue: await bus.queue(JOBS, JOBS_OPTIONS),
@@ -81,7 +89,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     free: () => sandbox.free(),
     log,
     ports: {
-      ...{ catalog, events, log, executor: id, onStep: ports.onStep },
+      ...{ catalog, events, capabilities, log, executor: id, onStep: ports.onStep },
       tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
       locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
       checkpoints: await bus.kv(BUCKETS.checkpoints),

@@ -89,6 +89,11 @@ export interface GuestCall {
   /** What the guest's `random` is drawn from: the same seed, the same bytes. Default: a new one. */
   readonly seed?: string;
   readonly signal?: AbortSignal;
+  /**
+   * Called by a guest that waits in a lane for it: takes its place beyond those that are counted. If it had to wait for
+   * a place, guests that wait for each other could fill every lane.
+   */
+  readonly nested?: boolean;
   /** Who this is, for the log: "weather/fetch". */
   readonly label: string;
 }

@@ -40,7 +40,7 @@ export interface Attempt {
   readonly tally: Tally;
   readonly checkpoint: Checkpoint;
   readonly checkpoints: Checkpoints;
-  /** `log` and `progress`: what every guest of a job has. */
+  /** `log`, `progress`, `call`, `publish`: what every guest of a job has. */
   readonly capabilities: Capabilities;
   step(step: Step): Promise<void>;
 }
