@@ -34,6 +34,8 @@ const fetch = object({
   backtrack: duration("how far back finished windows are fetched again"),
   timeout: duration("the wall time of one call"),
   attempts: whole(1, 20, "attempts of one window"),
+  schema: { enum: ["evolve", "freeze", "reject"] },
+  timezone: text(64, "the zone of times without an offset, such as Europe/Berlin"),
 });
 
 const route = object(

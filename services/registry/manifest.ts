@@ -180,6 +180,8 @@ function parametersFrom(json: Json): PipeParameters {
     backtrack: text(json.backtrack),
     timeout: text(json.timeout),
     attempts: number(json.attempts),
+    schema: text(json.schema),
+    timezone: text(json.timezone),
   };
 }
 

@@ -11,6 +11,7 @@ export const MAX_CALL_MS = 15 * MINUTE_MS;
 const MAX_COLUMNS = 1_000;
 const MAX_ATTEMPTS = 20;
 
+const ARRAY = /^array\((.+)\)$/;
 const PLAIN_TYPES = ["string", "int64", "uint64", "float64", "bool", "timestamp", "date", "uuid", "json"];
 const DECIMAL = /^decimal\((\d{1,2}),\s?(\d{1,2})\)$/;
 const MAX_DECIMAL_DIGITS = 76;
@@ -32,6 +33,8 @@ const NONE: PipeParameters = {
   backtrack: "",
   timeout: "",
   attempts: 0,
+  schema: "",
+  timezone: "",
 };
 /** What holds where no layer says anything. */
 export const FALLBACK: PipeParameters = {
@@ -42,6 +45,9 @@ export const FALLBACK: PipeParameters = {
   timeout: "60s",
   attempts: 3,
 };
+
+/** What becomes of rows that do not fit; "" is evolve without declared columns and freeze with them. */
+const SCHEMAS = ["evolve", "freeze", "reject"];
 
 /** Field by field the first layer that says something. */
 export function merge(...layers: readonly (PipeParameters | undefined)[]): PipeParameters {
@@ -68,6 +74,14 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
   if (p.chunk !== "") mistakes.push(...durationMistakes(p.chunk, at("chunk"), MINUTE_MS, MAX_SPAN_MS));
   if (p.backtrack !== "") mistakes.push(...durationMistakes(p.backtrack, at("backtrack"), 0, MAX_SPAN_MS));
   if (p.timeout !== "") mistakes.push(...durationMistakes(p.timeout, at("timeout"), 1, MAX_CALL_MS));
+  if (p.schema !== "" && !SCHEMAS.includes(p.schema)) {
+    const problem = `${shown(p.schema)} is no schema policy`;
+    mistakes.push({ field: at("schema"), problem, fix: `one of ${SCHEMAS.join(", ")}` });
+  }
+  if (p.timezone !== "" && !isZone(p.timezone)) {
+    const fix = "an IANA name such as Europe/Berlin or UTC";
+    mistakes.push({ field: at("timezone"), problem: `${shown(p.timezone)} is no time zone`, fix });
+  }
   for (const name of ["begin", "end"] as const) {
     if (p[name] !== "") collect(mistakes, () => parseTime(p[name], at(name)));
   }
@@ -75,6 +89,16 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
     mistakes.push({ field: at("attempts"), problem: `${p.attempts} is out of range`, fix: `1 to ${MAX_ATTEMPTS}` });
   }
   return mistakes;
+}
+
+/** An offset such as +02:00 is none: a zone says when its clocks change. */
+function isZone(zone: string): boolean {
+  if (!/^[A-Za-z][A-Za-z0-9_+/-]{0,63}$/.test(zone)) return false;
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: zone }) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** What is wrong between the fields of merged parameters whose layers are each in good form. */
@@ -89,14 +113,19 @@ export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
     mistakes.push({ field: `${field}.${where}`, problem: `${shown(name)} is not among the columns`, fix });
     return undefined;
   };
+  if (p.schema !== "" && p.schema !== "evolve" && types.size === 0) {
+    const fix = "declare columns, or let the schema evolve";
+    mistakes.push({ field: `${field}.schema`, problem: `${p.schema} needs columns`, fix });
+  }
   const timeType = p.datetime === "" ? undefined : refer(p.datetime, "datetime");
   if (timeType !== undefined && timeType !== "timestamp" && timeType !== "date") {
     const problem = `${shown(p.datetime)} is a column of type ${timeType}`;
     mistakes.push({ field: `${field}.datetime`, problem, fix: "name a timestamp or date column" });
   }
   for (const [i, name] of p.index.entries()) {
-    if (refer(name, `index[${i}]`) === "json") {
-      const problem = `${shown(name)} is a column of type json`;
+    const type = refer(name, `index[${i}]`) ?? "";
+    if (type === "json" || ARRAY.test(type)) {
+      const problem = `${shown(name)} is a column of type ${type}`;
       mistakes.push({ field: `${field}.index[${i}]`, problem, fix: "index by a plain column" });
     }
   }
@@ -144,7 +173,7 @@ function columnMistakes({ columns }: PipeParameters, field: string): Mistake[] {
     seen.add(name.toLowerCase());
     if (!isType(type)) {
       const meant = nearest(type, PLAIN_TYPES);
-      const fix = `${meant ? `did you mean ${shown(meant)}? ` : ""}one of ${PLAIN_TYPES.join(", ")}, decimal(p,s)`;
+      const fix = `${meant ? `did you mean ${shown(meant)}? ` : ""}one of ${PLAIN_TYPES.join(", ")}, decimal(p,s), array(…)`;
       mistakes.push({ field: where, problem: `${shown(type)} is not a type of a column`, fix });
     }
   }
@@ -153,6 +182,8 @@ function columnMistakes({ columns }: PipeParameters, field: string): Mistake[] {
 
 function isType(type: string): boolean {
   if (PLAIN_TYPES.includes(type)) return true;
+  const element = ARRAY.exec(type)?.[1];
+  if (element !== undefined) return element !== "json" && !element.startsWith("array") && isType(element);
   const decimal = DECIMAL.exec(type);
   const [digits, scale] = [Number(decimal?.[1]), Number(decimal?.[2])];
   return decimal !== null && digits >= 1 && digits <= MAX_DECIMAL_DIGITS && scale <= digits;

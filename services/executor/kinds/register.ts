@@ -13,7 +13,8 @@ import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
 
 const ATTEMPTS = 3;
 const REGISTRY_MS = 10_000;
-const TEXTS = ["datetime", "target", "schedule", "chunk", "begin", "end", "backtrack", "timeout"] as const;
+const SPANS = ["schedule", "chunk", "begin", "end", "backtrack", "timeout"];
+const TEXTS = ["datetime", "target", "schema", "timezone", ...SPANS];
 const KNOWN = ["columns", "index", "attempts", ...TEXTS];
 
 export function registerRun(_job: Job, subject: Subject, pipe: Pipe, tools: Tools): JobRun {

@@ -31,6 +31,14 @@ export interface PipeParameters {
   timeout: string;
   /** Attempts of one window before it counts as failed. Default 3, at most 20. */
   attempts: number;
+  /**
+   * What happens to rows that do not fit the columns. `evolve`: columns are added and grow wider, the default without
+   * declared columns. `freeze`: unknown fields go to `_extra`, a wrong type fails the window, the default with declared
+   * columns. `reject`: as freeze, but a bad row is set aside among the rejects of the dataset and the others count.
+   */
+  schema: string;
+  /** Zone that times without an offset are in, an IANA name such as `Europe/Berlin`. Empty: such times are refused. */
+  timezone: string;
 }
 
 /** One declared column. */
@@ -54,6 +62,8 @@ function createBasePipeParameters(): PipeParameters {
     backtrack: "",
     timeout: "",
     attempts: 0,
+    schema: "",
+    timezone: "",
   };
 }
 
@@ -91,6 +101,12 @@ export const PipeParameters: MessageFns<PipeParameters> = {
     }
     if (message.attempts !== 0) {
       writer.uint32(88).int32(message.attempts);
+    }
+    if (message.schema !== "") {
+      writer.uint32(98).string(message.schema);
+    }
+    if (message.timezone !== "") {
+      writer.uint32(106).string(message.timezone);
     }
     return writer;
   },
@@ -196,6 +212,22 @@ export const PipeParameters: MessageFns<PipeParameters> = {
             message.attempts = reader.int32();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.schema = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.timezone = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -224,6 +256,8 @@ export const PipeParameters: MessageFns<PipeParameters> = {
     message.backtrack = object.backtrack ?? "";
     message.timeout = object.timeout ?? "";
     message.attempts = object.attempts ?? 0;
+    message.schema = object.schema ?? "";
+    message.timezone = object.timezone ?? "";
     return message;
   },
 };

@@ -71,6 +71,8 @@ export interface Run {
   hostCalls: { [key: string]: bigint };
   /** Executor that ran it. */
   executor: string;
+  /** Rows set aside because they did not fit, of the chunks that count; see `ListRejects`. */
+  rejected: bigint;
 }
 
 export interface Run_HostCallsEntry {
@@ -118,6 +120,7 @@ function createBaseRun(): Run {
     memoryPeakBytes: 0n,
     hostCalls: {},
     executor: "",
+    rejected: 0n,
   };
 }
 
@@ -209,6 +212,12 @@ export const Run: MessageFns<Run> = {
     });
     if (message.executor !== "") {
       writer.uint32(194).string(message.executor);
+    }
+    if (message.rejected !== 0n) {
+      if (BigInt.asIntN(64, message.rejected) !== message.rejected) {
+        throw new globalThis.Error("value provided for field message.rejected of type int64 too large");
+      }
+      writer.uint32(200).int64(message.rejected);
     }
     return writer;
   },
@@ -421,6 +430,14 @@ export const Run: MessageFns<Run> = {
             message.executor = reader.string();
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.rejected = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +497,7 @@ export const Run: MessageFns<Run> = {
       {},
     );
     message.executor = object.executor ?? "";
+    message.rejected = (object.rejected !== undefined && object.rejected !== null) ? BigInt(object.rejected) : 0n;
     return message;
   },
 };
