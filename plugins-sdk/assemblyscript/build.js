@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuildError, buildBundle, listed, runAsProgram } from "../bundle/bundle.js";
+import { nameFunctions } from "./function-exports.js";
 
 export { BuildError };
 
@@ -31,11 +32,11 @@ const assemblyscript = {
   entry: ENTRY_FILE,
   sources: async (root) => [
     { base: root, files: await listed(root, ["assembly"]) },
-    { base: SDK, files: ["build.js", ...(await listed(SDK, ["assembly"]))] },
+    { base: SDK, files: ["build.js", "function-exports.js", ...(await listed(SDK, ["assembly"]))] },
   ],
   toolchain: async () => `${await compilerVersion()}\n${COMPILER_FLAGS.join(" ")}`,
   compile,
-  missingExport: (name) => `export function ${name}(): i32`,
+  missingExport: (name) => `export function ${name.replace(":", "_")}(): i32`,
   instead: {
     "env.console.log": 'log("info", …)',
     "env.Date.now": "now()",
@@ -93,7 +94,7 @@ async function compileNow(root) {
   if (error || !wasm) {
     throw new BuildError(`${basename(root)} does not compile\n${said.toString().trim() || error?.message}`);
   }
-  return wasm;
+  return nameFunctions(wasm);
 }
 
 /**

@@ -21,7 +21,7 @@ const ALLOWED_IMPORTS = {
  * @typedef {object} Manifest
  * @property {string} name
  * @property {string} version
- * @property {Record<string, unknown>} [interfaces]
+ * @property {Record<string, object>} [interfaces]
  */
 
 /**
@@ -170,8 +170,10 @@ function check(wasm, manifest, { missingExport, instead = {} }) {
       .filter((e) => e.kind === "function")
       .map((e) => e.name),
   );
-  for (const name of Object.keys(manifest.interfaces ?? {})) {
-    if (EXPORTED_INTERFACES.includes(name) && !exported.has(name)) {
+  const functions = Object.keys(manifest.interfaces?.functions ?? {}).map((name) => `function:${name}`);
+  const interfaces = Object.keys(manifest.interfaces ?? {}).filter((name) => EXPORTED_INTERFACES.includes(name));
+  for (const name of [...interfaces, ...functions]) {
+    if (!exported.has(name)) {
       mistakes.push(`does not export ${name}, which plugin.json declares; add: ${missingExport(name)}`);
     }
   }

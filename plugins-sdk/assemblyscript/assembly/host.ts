@@ -1,4 +1,4 @@
-/** Host functions that need no type of their own: checkpoint, progress, log; and the call that all others use. */
+/** Host functions that need no type of their own: checkpoint, progress, publish, log; and the call that all others use. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";
@@ -54,6 +54,14 @@ export function progress(done: f64, total: f64, message: string = ""): Reply {
     "progress",
     Json.object().set("done", Json.number(done)).set("total", Json.number(total)).set("message", Json.text(message)),
   );
+}
+
+/**
+ * Tells whoever listens now, on `guest.<instance>.<subject>`. Fails with `denied` unless the subject is granted, and
+ * with `exhausted` when there are too many in a second.
+ */
+export function publish(subject: string, body: Json): Reply {
+  return call("publish", Json.object().set("subject", Json.text(subject)).set("body", body));
 }
 
 /** A line of this run's log, with fields if you like. */
