@@ -2,6 +2,7 @@
 import type { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import type { HttpPermission, Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { parseCallPattern, parsePublishPattern, parseSocketPattern, type SocketScheme } from "../../proto/patterns.ts";
+import { parseSecretPermission } from "../../proto/secrets.ts";
 import { parseUrlPattern, type UrlPattern } from "../../proto/url-pattern.ts";
 
 export interface EffectiveGrants {
@@ -16,6 +17,8 @@ export interface EffectiveGrants {
   socket(scheme: SocketScheme, host: string, port: number): boolean;
   /** Whether a function of another instance may be called. */
   call(instance: string, fn: string): boolean;
+  /** Secrets that may be used, by name; true: the guest may also read the value. */
+  readonly secrets: ReadonlyMap<string, boolean>;
   /** Whether events may be sent on a subject below the instance's own. */
   publish(subject: string): boolean;
 }
@@ -35,8 +38,19 @@ export function effectiveGrants(
     query: (requested?.query ?? []).filter((name) => allowed?.query.includes(name)),
     socket: both(parseSocketPattern, requested?.sockets, allowed?.sockets),
     call: both(parseCallPattern, requested?.call, allowed?.call),
+    secrets: bothSecrets(requested?.secrets, allowed?.secrets),
     publish: both(parsePublishPattern, requested?.publish, allowed?.publish),
   };
+}
+
+/** `name!` on both sides lets the value be read; on one side it means `name`. */
+function bothSecrets(requested: readonly string[] = [], allowed: readonly string[] = []): Map<string, boolean> {
+  const [asked, given] = [requested, allowed].map((texts) => {
+    const named = texts.flatMap((text) => parseSecretPermission(text) ?? []);
+    return (plain: boolean) => new Set(named.filter((one) => !plain || one.plain).map(({ name }) => name));
+  }) as [(plain: boolean) => Set<string>, (plain: boolean) => Set<string>];
+  const readable = asked(true).intersection(given(true));
+  return new Map([...asked(false).intersection(given(false))].map((name) => [name, readable.has(name)]));
 }
 
 /** What matches an entry on either side. A text that is not a pattern permits nothing. */

@@ -3,13 +3,16 @@ import type { Blobs } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Results } from "../results/results.ts";
 import type { Subject } from "./catalog.ts";
-import type { Dialer } from "./host/dialer.ts";
 import { type Capabilities, hostFunctions } from "./host/functions.ts";
-import { httpCapability } from "./host/http.ts";
+import { type HttpPorts, httpCapability } from "./host/http.ts";
 import type { GuestKv } from "./host/kv.ts";
 import { queryCapability } from "./host/query.ts";
+import { secretCapability } from "./host/secret.ts";
 import type { CallLimits, HttpGate } from "./limits.ts";
-import type { GuestResult, Sandbox } from "./sandbox.ts";
+import type { Quarantines } from "./quarantine.ts";
+import type { GuestCall, GuestResult, Sandbox } from "./sandbox.ts";
+import { scrubbedHost, scrubbedResult } from "./scrub.ts";
+import type { Vault } from "./secrets.ts";
 import type { Tally } from "./tally.ts";
 
 export interface GuestRun {
@@ -38,7 +41,17 @@ export interface Guests {
   call(run: GuestRun): Promise<GuestResult | NotRun>;
 }
 
-export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, dialer: Dialer, kv: GuestKv): Guests {
+export interface GuestPorts {
+  readonly sandbox: Sandbox;
+  readonly blobs: Blobs;
+  readonly results: Results;
+  readonly http: HttpPorts;
+  readonly kv: GuestKv;
+  readonly vault: Vault;
+  readonly quarantines: Pick<Quarantines, "note">;
+}
+
+export function guestsOf({ sandbox, blobs, results, http, kv, vault, quarantines }: GuestPorts): Guests {
   const gates = new WeakMap<Subject, HttpGate>();
   const gateOf = (subject: Subject) => {
     const gate = gates.get(subject) ?? { open: 0 };
@@ -49,38 +62,56 @@ export function guestsOf(sandbox: Sandbox, blobs: Blobs, results: Results, diale
     async call({ subject, export: name, input, limits, signal, tally, extra, nested = false, onHostCall }) {
       const { instance, grants, release } = subject;
       const denied = () => tally.denied();
+      const secrets = vault.of(grants);
       const capabilities: Capabilities = {
-        http: httpCapability(grants, dialer, denied),
+        http: httpCapability({ instance, grants, secrets, onDenied: denied }, http),
+        secret: secretCapability(secrets, denied),
         kv: kv.of(instance, grants.kv, denied),
         query: queryCapability(results, grants.query, denied),
         ...extra,
       };
-      const host = hostFunctions(capabilities, limits, gateOf(subject));
+      const host = scrubbedHost(hostFunctions(capabilities, limits, gateOf(subject)), secrets.scrubber);
+      if (release.moduleBytes > limits.maxModuleBytes) return tooLarge(release.moduleBytes, limits);
+      const given: GuestCall = {
+        module: { digest: release.moduleDigest, load: () => blobs.get(release.moduleDigest) },
+        export: name,
+        input,
+        deadlineMs: limits.timeoutMs,
+        cpuMs: limits.cpuMs,
+        memoryMaxPages: limits.memoryMaxPages,
+        maxOutputBytes: limits.maxOutputBytes,
+        maxHostCalls: limits.maxHostCalls,
+        host: (called, request, ended) => {
+          onHostCall?.();
+          return host(called, request, ended);
+        },
+        signal,
+        nested,
+        label: `${instance}/${name}`,
+      };
+      const taped = tally.tape?.record(given, secrets.scrubber);
       try {
-        const result = await sandbox.call({
-          module: { digest: release.moduleDigest, load: () => blobs.get(release.moduleDigest) },
-          export: name,
-          input,
-          deadlineMs: limits.timeoutMs,
-          cpuMs: limits.cpuMs,
-          memoryMaxPages: limits.memoryMaxPages,
-          maxOutputBytes: limits.maxOutputBytes,
-          maxHostCalls: limits.maxHostCalls,
-          host: (called, request, ended) => {
-            onHostCall?.();
-            return host(called, request, ended);
-          },
-          signal,
-          nested,
-          label: `${instance}/${name}`,
-        });
+        const result = await sandbox.call(taped?.call ?? given);
+        taped?.end(result);
         tally.add(result.usage);
-        return result;
+        quarantines.note(release, result);
+        return scrubbedResult(result, secrets.scrubber);
       } catch (thrown) {
         const fault = Fault.from(thrown);
         if (fault.code === "unavailable" || fault.code === "exhausted") return { outcome: "not_run", fault };
         throw fault;
       }
     },
+  };
+}
+
+/** Published before the operator lowered the ceiling. */
+function tooLarge(bytes: bigint, { maxModuleBytes }: CallLimits): GuestResult {
+  const message = `the module has ${bytes} bytes; the limit is ${maxModuleBytes}`;
+  return {
+    outcome: "guest_error",
+    output: new Uint8Array(0),
+    error: { code: "too_large", message, retryable: false },
+    usage: { wallMs: 0, cpuMs: 0, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 },
   };
 }

@@ -2,10 +2,11 @@
 import { availableParallelism } from "node:os";
 import { ulid } from "ulid";
 import { ExecutorsService } from "../../proto/gen/millrace/executor/v1/executor_service.ts";
-import { BLOBS, BUCKETS, EXECUTOR_TTL_MS, JOBS, JOBS_OPTIONS, LOCK_TTL_MS } from "../../proto/names.ts";
+import { BLOBS, BUCKETS, EXECUTOR_TTL_MS, JOBS, JOBS_OPTIONS, LOCK_TTL_MS, RECORDS } from "../../proto/names.ts";
+import { SECRET_KEY_DOC, SECRET_KEY_ENV } from "../../proto/secrets.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Bus, Kv } from "../bus/ports.ts";
-import { address, type Config, list, splitAddress, text, whole } from "../kit/config.ts";
+import { address, type Config, choice, list, secret, splitAddress, text, whole } from "../kit/config.ts";
 import { Fault } from "../kit/fault.ts";
 import { connect, serve, service } from "../kit/grpc.ts";
 import { background, pause, type Running } from "../kit/lifecycle.ts";
@@ -19,14 +20,20 @@ import { guestsOf } from "./guests.ts";
 import { parsePrivateHosts } from "./host/address.ts";
 import { callCapability } from "./host/call.ts";
 import { openDialer } from "./host/dialer.ts";
+import { HttpCache } from "./host/http-cache.ts";
 import { guestKv } from "./host/kv.ts";
 import { publisher } from "./host/publish.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
+import { openQuarantines } from "./quarantine.ts";
+import { openRecorder, RECORD_MODES } from "./recording/recorder.ts";
 import { openSandbox } from "./sandbox.ts";
+import { openVault } from "./secrets.ts";
 import type { OnStep } from "./steps.ts";
 
+const MIB = 2 ** 20;
+const DAY_MS = 86_400_000;
 const DEFAULT_LANES = Math.max(1, availableParallelism() - 1);
 const PRIVATE_HOSTS = "EXECUTOR_PRIVATE_HOSTS";
 
@@ -42,8 +49,26 @@ export const settings = {
     PRIVATE_HOSTS,
     "host, host:port or CIDR range that guests may dial although it is not public; grants must still name it",
   ),
+  httpProxy: secret("EXECUTOR_HTTP_PROXY", "URL of a proxy for requests of guests that ask for it"),
+  secretKey: secret(SECRET_KEY_ENV, SECRET_KEY_DOC),
   drainMs: whole("EXECUTOR_DRAIN_MS", "time that running work gets at the end, in milliseconds", [0, 600_000], 10_000),
   ...ceilingSettings,
+  record: choice(
+    "EXECUTOR_RECORD",
+    "runs whose record is kept, so that they can be played back",
+    RECORD_MODES,
+    "failed",
+  ),
+  recordRunMib: whole("EXECUTOR_RECORD_RUN_MIB", "what a run was told, in MiB; over it there is no record", [1, 64], 8),
+  recordMib: whole("EXECUTOR_RECORD_MIB", "records of all runs together, in MiB; the oldest go", [1, 1_000_000], 512),
+  recordDays: whole("EXECUTOR_RECORD_DAYS", "days that a record is kept", [1, 3_650], 7),
+  quarantineFailures: whole(
+    "EXECUTOR_QUARANTINE_FAILURES",
+    "broken-down calls among the last ones that stop a version of a plugin; 0: never",
+    [0, 10_000],
+    25,
+  ),
+  quarantineOf: whole("EXECUTOR_QUARANTINE_OF", "the last calls of a version that are looked at", [1, 10_000], 50),
 };
 
 export interface ExecutorPorts {
@@ -67,9 +92,29 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const sandbox = stack.use(await openSandbox({ lanes: config.lanes, callsPerLane: config.callsPerLane, log }));
   const registry = stack.use(connect(config.registry));
   const catalog = stack.use(followCatalog(registry, log));
-  const dialer = stack.use(openDialer(privateHosts));
+  const dialer = stack.use(openDialer(privateHosts, { proxy: config.httpProxy }));
+  const quarantines = stack.use(
+    await openQuarantines({
+      kv: await bus.kv(BUCKETS.quarantine),
+      rule: { failures: config.quarantineFailures, of: Math.max(config.quarantineOf, config.quarantineFailures) },
+      ...{ executor: id, log },
+    }),
+  );
+  const recorder = stack.use(
+    openRecorder({
+      mode: config.record,
+      maxRunBytes: config.recordRunMib * MIB,
+      maxKeptBytes: config.recordMib * MIB,
+      keepMs: config.recordDays * DAY_MS,
+      index: await bus.kv(BUCKETS.records),
+      blobs: await bus.blobs(RECORDS),
+      log,
+    }),
+  );
   const kv = guestKv(await bus.kv(BUCKETS.guest));
-  const guests = guestsOf(sandbox, await bus.blobs(BLOBS), results, dialer, kv);
+  const vault = stack.use(await openVault(await bus.kv(BUCKETS.secrets), config.secretKey, log));
+  const http = { dialer, cache: new HttpCache() };
+  const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, kv, vault, quarantines });
   const windows = await bus.kv(BUCKETS.windows);
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 
@@ -79,7 +124,16 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const capacity = config.lanes * config.callsPerLane;
   const publish = publisher(events);
   const capabilities = (caller: Caller) => ({ call: callCapability(functions, caller), publish: publish(caller) });
-  const invocations = invocationsOf({ executor: id, guests, results, events, capabilities, log });
+  const invocations = invocationsOf({
+    executor: id,
+    guests,
+    results,
+    events,
+    capabilities,
+    recorder,
+    quarantines,
+    log,
+  });
   const functions = functionCalls(catalog, limits, invocations);
   const calls = serveCalls({ executor: id, catalog, invocations, functions, limits, capacity });
   const server = stack.use(await serve(config.listen, [service(ExecutorsService, calls.methods)], { log }));
@@ -89,7 +143,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     free: () => sandbox.free(),
     log,
     ports: {
-      ...{ catalog, events, capabilities, log, executor: id, onStep: ports.onStep },
+      ...{ catalog, events, capabilities, recorder, quarantines, log, executor: id, onStep: ports.onStep },
       tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
       locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
       checkpoints: await bus.kv(BUCKETS.checkpoints),

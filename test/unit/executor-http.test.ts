@@ -1,88 +1,14 @@
 /** `http` for guests on real servers: grants, the screen at dial time, redirects, limits, and how failures are told. */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
-import { effectiveGrants } from "../../services/executor/grants.ts";
-import { parsePrivateHosts } from "../../services/executor/host/address.ts";
-import { openDialer } from "../../services/executor/host/dialer.ts";
-import { httpCapability, MAX_HTTP_BODY_BYTES } from "../../services/executor/host/http.ts";
-import { callLimits, HttpBudget } from "../../services/executor/limits.ts";
-import { Fault } from "../../services/kit/fault.ts";
-
-interface Seen {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: string;
-}
-
-async function startServer(answer: (seen: Seen, response: ServerResponse) => void) {
-  const seen: Seen[] = [];
-  const http = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { method = "", url = "", headers } = request;
-    const one = { method, url, headers, body: Buffer.concat(chunks).toString() };
-    seen.push(one);
-    answer(one, response);
-  });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  const { port } = http.address() as AddressInfo;
-  return {
-    port,
-    seen,
-    url: `http://127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      http.closeAllConnections();
-      await new Promise((resolve) => http.close(resolve));
-    },
-  };
-}
-
-interface Reply {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-  readonly body?: string;
-  readonly body_base64?: string;
-  readonly url: string;
-}
-
-async function guest(urls: readonly string[], privateHosts: readonly string[], methods = ["GET", "POST"]) {
-  const dialer = openDialer(parsePrivateHosts(privateHosts, "X"));
-  const asked = Permissions.fromPartial({ http: urls.map((url) => ({ url, methods })) });
-  let denied = 0;
-  const http = httpCapability(effectiveGrants(asked, { allRequested: true, only: undefined }), dialer, () => {
-    denied += 1;
-  });
-  const scope = {
-    signal: new AbortController().signal,
-    remainingMs: () => 10_000,
-    http: new HttpBudget(callLimits(undefined)),
-  };
-  return {
-    get denied() {
-      return denied;
-    },
-    send: (request: object) => http(Buffer.from(JSON.stringify(request)), scope) as Promise<Reply>,
-    async code(request: object) {
-      try {
-        await http(Buffer.from(JSON.stringify(request)), scope);
-        return "ok";
-      } catch (thrown) {
-        return Fault.from(thrown).code;
-      }
-    },
-    [Symbol.asyncDispose]: () => dialer[Symbol.asyncDispose](),
-  };
-}
+import { MAX_HTTP_BODY_BYTES } from "../../services/executor/host/http-request.ts";
+import { openHttpGuest, type Seen, startServer } from "../harness/http-guest.ts";
 
 test("a request that is granted and may be dialled is sent as asked, without the host's own headers", async () => {
   await using server = await startServer((_, response) => {
     response.writeHead(201, { "x-answer": ["a", "b"], "content-type": "text/plain" }).end("grüße");
   });
-  await using g = await guest([`${server.url}/v1/*`], ["127.0.0.1"]);
+  await using g = openHttpGuest([`${server.url}/v1/*`], ["127.0.0.1"]);
   const headers = { Authorization: "Bearer x", Host: "evil", "Content-Length": "999", "Transfer-Encoding": "chunked" };
   const reply = await g.send({ method: "POST", url: `${server.url}/v1/a?b=c`, headers, body: "héllo" });
   expect(reply).toMatchObject({ status: 201, body: "grüße", url: `${server.url}/v1/a?b=c` });
@@ -94,11 +20,11 @@ test("a request that is granted and may be dialled is sent as asked, without the
 
 test("what is not granted, and what is granted but private, is denied and never sent", async () => {
   await using server = await startServer((_, response) => response.end("secret"));
-  await using open = await guest([`${server.url}/v1/*`], ["127.0.0.1"]);
+  await using open = openHttpGuest([`${server.url}/v1/*`], ["127.0.0.1"]);
   expect(await open.code({ url: `${server.url}/v2` })).toBe("denied");
   expect(await open.code({ url: `${server.url}/v1/`, method: "DELETE" })).toBe("denied");
   expect(open.denied).toBe(2);
-  await using closed = await guest(["http://*:*/*"], []);
+  await using closed = openHttpGuest(["http://*:*/*"], []);
   const { port } = server;
   const hosts = ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"];
   for (const host of hosts)
@@ -109,9 +35,9 @@ test("what is not granted, and what is granted but private, is denied and never 
 
 test("a name that resolves to a private address is denied by its address, and allowed by its name", async () => {
   await using server = await startServer((_, response) => response.end("ok"));
-  await using named = await guest(["http://localhost:*/*"], [`localhost:${server.port}`]);
+  await using named = openHttpGuest(["http://localhost:*/*"], [`localhost:${server.port}`]);
   expect(await named.code({ url: `http://localhost:${server.port}/` })).toBe("ok");
-  await using other = await guest(["http://localhost:*/*"], ["localhost:1"]);
+  await using other = openHttpGuest(["http://localhost:*/*"], ["localhost:1"]);
   expect(await other.code({ url: `http://localhost:${server.port}/` })).toBe("denied");
 });
 
@@ -131,7 +57,7 @@ test("redirects are judged hop by hop, lose credentials across origins, and end"
     else response.end("end");
   });
   const urls = [`${server.url}/*`, `${target.url}/ok`, "http://169.254.169.254/*"];
-  await using g = await guest(urls, ["127.0.0.1"]);
+  await using g = openHttpGuest(urls, ["127.0.0.1"]);
   const headers = { authorization: "Bearer x", "x-api-key": "k", "x-plain": "p" };
   const same = await g.send({ method: "POST", url: `${server.url}/same`, headers, body: "b" });
   expect(same).toMatchObject({ status: 200, body: "end", url: `${server.url}/end` });
@@ -165,7 +91,7 @@ test("bodies are decoded, binary comes as base64, and a bomb is cut at the limit
     else if (url === "/torn") response.setHeader("content-encoding", "gzip").end(bomb.subarray(0, 100));
     else response.end(Buffer.alloc(MAX_HTTP_BODY_BYTES + 1));
   });
-  await using g = await guest([`${server.url}/*`], ["127.0.0.1"]);
+  await using g = openHttpGuest([`${server.url}/*`], ["127.0.0.1"]);
   expect((await g.send({ url: `${server.url}/br` })).body).toBe("ø".repeat(1_000));
   expect((await g.send({ url: `${server.url}/bytes` })).body_base64).toBe("/wA=");
   expect(await g.code({ url: `${server.url}/bomb` })).toBe("too_large");
@@ -176,7 +102,7 @@ test("bodies are decoded, binary comes as base64, and a bomb is cut at the limit
 
 test("no answer in time is a deadline, nobody there is unavailable, nonsense is invalid", async () => {
   await using server = await startServer(() => {});
-  await using g = await guest(["http://127.0.0.1:*/*", "http://no-such-host.invalid/*"], ["127.0.0.1"]);
+  await using g = openHttpGuest(["http://127.0.0.1:*/*", "http://no-such-host.invalid/*"], ["127.0.0.1"]);
   expect(await g.code({ url: server.url, timeout_ms: 50 })).toBe("deadline");
   expect(await g.code({ url: "http://127.0.0.1:9/" })).toBe("unavailable");
   expect(await g.code({ url: "http://no-such-host.invalid/" })).toBe("unavailable");

@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { TLSSocket } from "node:tls";
-import { Agent, buildConnector, type Dispatcher } from "undici";
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from "undici";
 import { Fault } from "../../kit/fault.ts";
 import { closedReason, type PrivateHosts } from "./address.ts";
 
@@ -16,12 +16,28 @@ const MAX_ADDRESSES = 4;
 
 export interface Dialer extends AsyncDisposable {
   readonly dispatcher: Dispatcher;
+  /**
+   * Through the operator's proxy. The addresses of the URL's name are screened here, but the proxy resolves it again
+   * and dials: it must not trust the name either. Errors: `denied` without a proxy, and as by the dispatcher.
+   */
+  proxied(url: URL): Promise<Dispatcher>;
   /** When the certificate that the origin last showed runs out; undefined without TLS. */
   validUntil(origin: string): string | undefined;
 }
 
+export interface DialerOptions {
+  /** All addresses of a name. Asked once for each connection: what it answers is screened, and that is dialled. */
+  readonly resolve?: (hostname: string) => Promise<string[]>;
+  /** URL of a proxy; "": none. */
+  readonly proxy?: string;
+}
+
+const resolveAll = async (hostname: string) =>
+  (await lookup(hostname, { all: true, order: "verbatim" })).map(({ address }) => address);
+
 /** Connections are shared by all guests: they carry no identity of their own. */
-export function openDialer(privateHosts: PrivateHosts): Dialer {
+export function openDialer(privateHosts: PrivateHosts, options: DialerOptions = {}): Dialer {
+  const { resolve = resolveAll, proxy = "" } = options;
   const certificates = new Map<string, string>();
   const dial = buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false });
   const connect: buildConnector.connector = (options, callback) => {
@@ -35,7 +51,7 @@ export function openDialer(privateHosts: PrivateHosts): Dialer {
     );
   };
   const dialFirst = async (options: buildConnector.Options) => {
-    const addresses = await openAddresses(options.hostname, portOf(options), privateHosts);
+    const addresses = await openAddresses(options.hostname, portOf(options), privateHosts, resolve);
     let failed: Error | undefined;
     for (const address of addresses.slice(0, MAX_ADDRESSES)) {
       try {
@@ -64,10 +80,19 @@ export function openDialer(privateHosts: PrivateHosts): Dialer {
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
   });
+  const outside = proxy === "" ? undefined : new ProxyAgent({ uri: proxy, maxHeaderSize: MAX_HEADER_BYTES });
   return {
     dispatcher: agent,
+    async proxied(url) {
+      if (!outside) throw new Fault("denied", "the operator has set no proxy: EXECUTOR_HTTP_PROXY");
+      const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
+      await openAddresses(url.hostname, port, privateHosts, resolve);
+      return outside;
+    },
     validUntil: (origin) => certificates.get(origin),
-    [Symbol.asyncDispose]: () => agent.destroy(),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([agent.destroy(), outside?.destroy()]);
+    },
   };
 }
 
@@ -75,9 +100,14 @@ const portOf = ({ port, protocol }: buildConnector.Options) => Number(port) || (
 const originOf = ({ host, hostname, protocol }: buildConnector.Options) => `${protocol}//${host ?? hostname}`;
 
 /** Errors: `denied` when no address of the name is open to guests; `unavailable` when it does not resolve. */
-async function openAddresses(hostname: string, port: number, privateHosts: PrivateHosts): Promise<string[]> {
+async function openAddresses(
+  hostname: string,
+  port: number,
+  privateHosts: PrivateHosts,
+  resolve: NonNullable<DialerOptions["resolve"]>,
+): Promise<string[]> {
   const bare = hostname.replace(/^\[|\]$/g, "");
-  const found = isIP(bare) ? [bare] : (await lookup(bare, { all: true, order: "verbatim" })).map((a) => a.address);
+  const found = isIP(bare) ? [bare] : await resolve(bare);
   if (privateHosts.hasName(hostname, port)) return found;
   const refused = new Map(
     found.flatMap((address) => {

@@ -1,197 +1,220 @@
 /** `http`: requests to where the grants and the address screen let a guest go. Redirects are judged hop by hop. */
-import { pipeline, type Readable } from "node:stream";
-import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
 import type { Dispatcher } from "undici";
 import { request } from "undici";
-import { Fault, type Mistake } from "../../kit/fault.ts";
+import { Fault } from "../../kit/fault.ts";
+import { pause } from "../../kit/lifecycle.ts";
+import { backoffMs } from "../../kit/retry.ts";
 import type { EffectiveGrants } from "../grants.ts";
+import type { InstanceSecrets } from "../secrets.ts";
 import type { Dialer } from "./dialer.ts";
-import { type Capability, isObject, readRequest } from "./functions.ts";
+import { type Capability, readRequest, type Scope } from "./functions.ts";
+import { ACCEPT_ENCODING, drop, readBody, textOrBase64 } from "./http-body.ts";
+import { type CachedAnswer, conditionsOf, type HttpCache } from "./http-cache.ts";
+import { filled, type HttpRequest, type Outgoing, readHttpRequest, redirectOf } from "./http-request.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_REDIRECTS = 5;
-/** Of a response's body after decompression, and of a request's. */
-export const MAX_HTTP_BODY_BYTES = 16 << 20;
-const MAX_URL_BYTES = 16 * 1_024;
-const MAX_HEADERS = 100;
-const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-const BODILESS = ["GET", "HEAD"];
-const REDIRECTS = [301, 302, 303, 307, 308];
-/** What the host says itself, and what would change how the message is framed. */
-const HOST_HEADERS =
-  /^(host|connection|keep-alive|content-length|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|proxy-.*)$/;
-/** Never sent on to another origin. */
-const CREDENTIALS = /auth|cookie|token|secret|key/;
+const BACKOFF = { attempts: 5, firstDelayMs: 200, maxDelayMs: 10_000 };
+/** Worth asking again: too many requests, and trouble on the other side. */
+const AGAIN = [429, 500, 502, 503, 504];
 
-const decoders: Readonly<Record<string, () => NodeJS.ReadWriteStream>> = {
-  gzip: createGunzip,
-  "x-gzip": createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-  zstd: createZstdDecompress,
-};
+export interface HttpPorts {
+  readonly dialer: Dialer;
+  readonly cache: HttpCache;
+}
 
-interface Outgoing {
-  readonly method: Dispatcher.HttpMethod;
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array | undefined;
+/** On whose behalf. */
+export interface HttpSubject {
+  readonly instance: string;
+  readonly grants: Pick<EffectiveGrants, "http">;
+  readonly secrets: InstanceSecrets;
+  /** Told of every refusal. */
+  readonly onDenied: () => void;
+}
+
+interface Reply extends CachedAnswer {
+  /** Headers that came more than once, as they came. */
+  readonly repeated: Readonly<Record<string, readonly string[]>>;
+  readonly url: string;
+  readonly hops: number;
+  readonly firstByteMs: number;
+  readonly validUntil: string | undefined;
 }
 
 /**
- * `onDenied` is told of every refusal. Errors of the result: `denied`, `invalid`, `unavailable`, `deadline`,
- * `too_large`.
+ * Errors of the result: `denied`, `invalid`, `unavailable`, `deadline`, `too_large`, `exhausted`, and those of the
+ * secrets that it names.
  */
-export function httpCapability(grants: EffectiveGrants, dialer: Dialer, onDenied: () => void): Capability {
+export function httpCapability(subject: HttpSubject, ports: HttpPorts): Capability {
   return async (bytes, scope) => {
-    const raw = readRequest("http", bytes);
-    const first = readOutgoing(raw);
-    const askedMs = typeof raw.timeout_ms === "number" && raw.timeout_ms > 0 ? raw.timeout_ms : DEFAULT_TIMEOUT_MS;
-    const timeoutMs = Math.min(askedMs, scope.remainingMs());
+    const asked = readHttpRequest(readRequest("http", bytes));
+    const timeoutMs = Math.min(asked.timeoutMs ?? DEFAULT_TIMEOUT_MS, scope.remainingMs());
+    const endMs = performance.now() + timeoutMs;
     const late = AbortSignal.timeout(Math.ceil(timeoutMs));
     const signal = AbortSignal.any([scope.signal, late]);
     try {
-      return await follow(first, grants, dialer, signal);
+      return await new Exchange(subject, ports, asked, scope, signal, endMs).run();
     } catch (thrown) {
+      const { origin } = asked.first.url;
       const fault = late.aborted
-        ? new Fault("deadline", `${first.url.origin} did not answer within ${Math.round(timeoutMs)} ms`)
-        : networkFault(thrown, first.url);
-      if (fault.code === "denied") onDenied();
+        ? new Fault("deadline", `${origin} did not answer within ${Math.round(timeoutMs)} ms`)
+        : networkFault(thrown, asked.first.url);
+      if (fault.code === "denied") subject.onDenied();
       throw fault;
     }
   };
 }
 
-async function follow(first: Outgoing, grants: EffectiveGrants, dialer: Dialer, signal: AbortSignal) {
-  const startedMs = performance.now();
-  let hop = first;
-  for (let redirects = 0; ; redirects += 1) {
+/** One request of a guest, with its retries, redirects and cache. */
+class Exchange {
+  readonly #subject: HttpSubject;
+  readonly #ports: HttpPorts;
+  readonly #asked: HttpRequest;
+  readonly #scope: Scope;
+  readonly #signal: AbortSignal;
+  readonly #endMs: number;
+  readonly #startedMs = performance.now();
+
+  constructor(
+    subject: HttpSubject,
+    ports: HttpPorts,
+    asked: HttpRequest,
+    scope: Scope,
+    signal: AbortSignal,
+    endMs: number,
+  ) {
+    this.#subject = subject;
+    this.#ports = ports;
+    this.#asked = asked;
+    this.#scope = scope;
+    this.#signal = signal;
+    this.#endMs = endMs;
+  }
+
+  async run() {
+    const { instance } = this.#subject;
+    const { first, cache } = this.#asked;
+    const known = cache ? this.#ports.cache.find(instance, first) : undefined;
+    const { reply, attempts } = await this.#persist(known ? conditionsOf(known) : {});
+    const still = known !== undefined && reply.status === 304;
+    if (cache && !still && reply.hops === 1) this.#ports.cache.keep(instance, first, reply);
+    // The server's newer headers hold; the body is the one it spoke of.
+    const shown = still ? { ...known, headers: { ...known.headers, ...aboutTheServer(reply.headers) } } : reply;
+    const totalMs = performance.now() - this.#startedMs;
+    return {
+      status: shown.status,
+      headers: shown.headers,
+      ...(Object.keys(reply.repeated).length > 0 && { repeated_headers: reply.repeated }),
+      ...textOrBase64(shown.body),
+      url: reply.url,
+      elapsed_ms: thousandths(totalMs),
+      timing: {
+        ...{ first_byte_ms: thousandths(reply.firstByteMs), total_ms: thousandths(totalMs) },
+        ...{ hops: reply.hops, attempts },
+      },
+      ...(cache && { cached: still }),
+      ...(reply.validUntil !== undefined && { tls: { valid_until: reply.validUntil } }),
+    };
+  }
+
+  /** Again, as often as the guest asked, while there is time for it. */
+  async #persist(conditions: Readonly<Record<string, string>>): Promise<{ reply: Reply; attempts: number }> {
+    for (let attempt = 1; ; attempt += 1) {
+      const last = attempt >= this.#asked.attempts;
+      let waitMs: number | undefined;
+      try {
+        const reply = await this.#follow(conditions);
+        if (last || !AGAIN.includes(reply.status)) return { reply, attempts: attempt };
+        waitMs = retryAfterMs(reply.headers["retry-after"], Date.now()) ?? backoffMs(BACKOFF, attempt, Math.random());
+        if (performance.now() + waitMs >= this.#endMs) return { reply, attempts: attempt };
+      } catch (thrown) {
+        const fault = networkFault(thrown, this.#asked.first.url);
+        if (last || fault.code !== "unavailable" || this.#signal.aborted) throw fault;
+        waitMs = backoffMs(BACKOFF, attempt, Math.random());
+        if (performance.now() + waitMs >= this.#endMs) throw fault;
+      }
+      await pause(waitMs, this.#signal);
+    }
+  }
+
+  async #follow(conditions: Readonly<Record<string, string>>): Promise<Reply> {
+    let hop: Outgoing = this.#asked.first;
+    for (let hops = 1; ; hops += 1) {
+      const answer = await this.#send(hop, hops === 1 ? conditions : {});
+      if (!("next" in answer)) return { ...answer, hops };
+      if (hops > MAX_REDIRECTS) {
+        const url = shownUrl(this.#asked.first.url);
+        throw new Fault("unavailable", `${url} redirects more than ${MAX_REDIRECTS} times`);
+      }
+      hop = answer.next;
+    }
+  }
+
+  async #send(hop: Outgoing, conditions: Readonly<Record<string, string>>) {
+    const { grants, secrets } = this.#subject;
+    const { dialer } = this.#ports;
+    const { http } = this.#scope;
     if (!grants.http(hop.url, hop.method)) {
       const fix = "the manifest must ask for it and the operator allow it";
-      throw new Fault("denied", `${hop.method} ${shown(hop.url)} is not granted; ${fix}`);
+      throw new Fault("denied", `${hop.method} ${shownUrl(hop.url)} is not granted; ${fix}`);
     }
-    const response = await request(hop.url, {
+    const dispatcher = this.#asked.proxy ? await dialer.proxied(hop.url) : dialer.dispatcher;
+    const { url, headers, body } = filled(hop, secrets);
+    using _ = http.begin();
+    http.count(body === undefined ? 0 : Buffer.byteLength(body));
+    const response = await request(url, {
       method: hop.method,
-      headers: { "user-agent": "millrace", ...hop.headers, "accept-encoding": Object.keys(decoders).join(", ") },
-      body: hop.body ?? null,
-      signal,
-      dispatcher: dialer.dispatcher,
-      headersTimeout: 0,
-      bodyTimeout: 0,
+      headers: { "user-agent": "millrace", ...conditions, ...headers, "accept-encoding": ACCEPT_ENCODING },
+      body: body ?? null,
+      ...{ signal: this.#signal, dispatcher, headersTimeout: 0, bodyTimeout: 0 },
     });
-    const next = redirectOf(hop, response);
-    if (next && redirects < MAX_REDIRECTS) {
-      response.body.on("error", () => {}).destroy();
-      hop = next;
-      continue;
+    const firstByteMs = performance.now() - this.#startedMs;
+    let next: Outgoing | undefined;
+    try {
+      next = redirectOf(hop, response);
+    } catch (thrown) {
+      drop(response.body);
+      throw thrown;
     }
     if (next) {
-      response.body.on("error", () => {}).destroy();
-      throw new Fault("unavailable", `${shown(first.url)} redirects more than ${MAX_REDIRECTS} times`);
+      drop(response.body);
+      return { next };
     }
-    const body = await readBody(hop.method, response);
-    const validUntil = hop.url.protocol === "https:" ? dialer.validUntil(hop.url.origin) : undefined;
+    const { scrubber } = secrets;
+    const read = await readBody(hop.method, response, (size) => http.count(size));
     return {
       status: response.statusCode,
-      headers: flat(response.headers),
-      ...textOrBase64(body),
-      url: hop.url.href,
-      elapsed_ms: Math.round((performance.now() - startedMs) * 1_000) / 1_000,
-      ...(validUntil !== undefined && { tls: { valid_until: validUntil } }),
+      ...headersOf(response.headers, scrubber.text),
+      body: scrubber.bytes(read),
+      url: scrubber.text(hop.url.href),
+      firstByteMs,
+      validUntil: hop.url.protocol === "https:" ? dialer.validUntil(hop.url.origin) : undefined,
     };
   }
 }
 
-function readOutgoing(raw: Readonly<Record<string, unknown>>): Outgoing {
-  const mistakes: Mistake[] = [];
-  const refuse = (field: string, problem: string, fix: string) => mistakes.push({ field, problem, fix });
-  const method = METHODS.find((m) => m === (raw.method ?? "GET"));
-  if (!method) refuse("method", `${JSON.stringify(raw.method)} is not a method`, METHODS.join(" "));
-  const text = typeof raw.url === "string" ? raw.url : "";
-  const url = text.length <= MAX_URL_BYTES && URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol)) {
-    refuse("url", `${JSON.stringify(text.slice(0, 200))} is not an absolute http or https URL`, "https://host/path");
-  }
+/** All headers: several of one name joined as HTTP joins them, and one by one beside, as cookies cannot be taken apart. */
+function headersOf(raw: Dispatcher.ResponseData["headers"], scrub: (text: string) => string) {
   const headers: Record<string, string> = {};
-  const given = isObject(raw.headers) ? Object.entries(raw.headers) : [];
-  if (given.length > MAX_HEADERS) refuse("headers", `has ${given.length}`, `at most ${MAX_HEADERS}`);
-  for (const [name, value] of given) {
-    const lower = name.toLowerCase();
-    if (HOST_HEADERS.test(lower)) continue;
-    if (/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower) && /^[\t\x20-\x7e\x80-\xff]*$/.test(String(value))) {
-      headers[lower] = String(value);
-    } else refuse(`headers.${name.slice(0, 100)}`, "is not a header", "token as name, one line of Latin-1 as value");
+  const repeated: Record<string, string[]> = {};
+  for (const [name, value] of Object.entries(raw)) {
+    if (value === undefined) continue;
+    const values = (Array.isArray(value) ? value : [value]).map(scrub);
+    headers[scrub(name)] = values.join(", ");
+    if (values.length > 1) repeated[scrub(name)] = values;
   }
-  const body =
-    typeof raw.body_base64 === "string"
-      ? Buffer.from(raw.body_base64, "base64")
-      : typeof raw.body === "string" && raw.body !== ""
-        ? Buffer.from(raw.body)
-        : undefined;
-  if (body && body.byteLength > MAX_HTTP_BODY_BYTES) {
-    refuse("body", `is ${body.byteLength} bytes`, `at most ${MAX_HTTP_BODY_BYTES}`);
-  }
-  if (body && method && BODILESS.includes(method)) refuse("body", `goes with ${method}`, "use POST, PUT or PATCH");
-  if (mistakes.length || !method || !url) throw Fault.invalid("http", mistakes);
-  return { method, url, headers, body };
+  return { headers, repeated };
 }
 
-/** The next hop, or undefined when this answer is the last. */
-function redirectOf(hop: Outgoing, { statusCode, headers }: Dispatcher.ResponseData): Outgoing | undefined {
-  const location = headers.location;
-  if (!REDIRECTS.includes(statusCode) || typeof location !== "string" || !URL.canParse(location, hop.url)) return;
-  const url = new URL(location, hop.url);
-  if (!/^https?:$/.test(url.protocol)) throw new Fault("denied", `a redirect to ${url.protocol} is not followed`);
-  const toGet = statusCode === 303 ? hop.method !== "HEAD" : statusCode < 303 && hop.method === "POST";
-  const kept = Object.entries(hop.headers).filter(
-    ([name]) => (url.origin === hop.url.origin || !CREDENTIALS.test(name)) && !(toGet && name.startsWith("content-")),
-  );
-  const method = toGet ? "GET" : hop.method;
-  return { method, url, headers: Object.fromEntries(kept), body: toGet ? undefined : hop.body };
-}
+const aboutTheServer = (headers: CachedAnswer["headers"]) =>
+  Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith("content-")));
 
-/** Counted after decompression, while it streams: a bomb is cut at the limit. */
-async function readBody(method: string, { headers, body }: Dispatcher.ResponseData): Promise<Buffer> {
-  const encoding = String(headers["content-encoding"] ?? "identity")
-    .trim()
-    .toLowerCase();
-  const decoder = decoders[encoding];
-  if (!decoder && encoding !== "identity") {
-    body.on("error", () => {}).destroy();
-    throw new Fault("unavailable", `the answer has the content-encoding ${JSON.stringify(encoding.slice(0, 100))}`);
-  }
-  const plain =
-    decoder && method !== "HEAD" ? (pipeline(body, decoder(), () => {}) as unknown as Readable) : (body as Readable);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of plain as AsyncIterable<Buffer>) {
-      bytes += chunk.byteLength;
-      if (bytes > MAX_HTTP_BODY_BYTES) {
-        throw new Fault("too_large", `the answer is larger than ${MAX_HTTP_BODY_BYTES} bytes`);
-      }
-      chunks.push(chunk);
-    }
-  } finally {
-    body.on("error", () => {}).destroy();
-  }
-  return Buffer.concat(chunks);
-}
-
-function textOrBase64(body: Buffer): { body: string } | { body_base64: string } {
-  try {
-    return { body: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body) };
-  } catch {
-    return { body_base64: body.toString("base64") };
-  }
-}
-
-function flat(headers: Dispatcher.ResponseData["headers"]): Record<string, string> {
-  const joined = Object.entries(headers).map(([name, value]) => [
-    name,
-    Array.isArray(value) ? value.join(", ") : value,
-  ]);
-  return Object.fromEntries(joined.filter(([, value]) => value !== undefined)) as Record<string, string>;
+/** Seconds, or a date. Undefined when it is neither. */
+export function retryAfterMs(text: string | undefined, nowMs: number): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,9}$/.test(text.trim())) return Number(text) * 1_000;
+  const at = Date.parse(text);
+  return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs);
 }
 
 /** Whatever goes wrong on the way is `unavailable`: the other side is not there, or does not speak properly. */
@@ -201,5 +224,7 @@ function networkFault(thrown: unknown, url: URL): Fault {
   return new Fault("unavailable", `${url.origin}: ${fault.message}`, { cause: thrown });
 }
 
+const thousandths = (ms: number) => Math.round(ms * 1_000) / 1_000;
+
 /** Without the query, which may hold secrets. */
-const shown = (url: URL) => `${url.origin}${url.pathname}`;
+const shownUrl = (url: URL) => `${url.origin}${url.pathname}`;
