@@ -1,4 +1,5 @@
 /** Names that services must agree on: buckets and queue of the bus, run ids, outcomes. All other names are private. */
+import { createHash } from "node:crypto";
 
 export const BUCKETS = {
   /** Owned by the registry; the others follow its catalogue stream. */
@@ -21,6 +22,10 @@ export const BUCKETS = {
   lastrun: "lastrun",
   /** Mid-run cursors of fetches. Written by executors. */
   checkpoints: "checkpoints",
+  /** registry.v1.Quarantine by `quarantineKey`: written by executors, removed by the registry. */
+  quarantine: "quarantine",
+  /** results.v1.Recording by `recordKey`: which runs have a record in the blobs `RECORDS`. Written by executors. */
+  records: "records",
   /** Executors that live: JSON {"address": "host:port"} by executor id. */
   executors: "executors",
   /** The plugins' own key-value pairs: `<instance>.<encoded key>`. Written by executors. */
@@ -33,6 +38,8 @@ export const EXECUTOR_TTL_MS = 10_000;
 
 /** Blob bucket for modules and static files. */
 export const BLOBS = "blobs";
+/** Blob bucket for records of runs. */
+export const RECORDS = "records";
 
 /** The queue of scheduler.v1.Job. Everybody opens it with the same options. */
 export const JOBS = "jobs";
@@ -63,6 +70,13 @@ export const runIds = {
   register: (pipe: string, etag: string) => `${pipe}/register/${etag}`,
   call: (instance: string, ulid: string) => `${instance}/${ulid}`,
 };
+
+/** Run ids may be longer than a key. */
+export const recordKey = (runId: string) => createHash("sha256").update(runId).digest("hex");
+
+/** `plugins/{plugin}/versions/{version}` → `<plugin>.<encoded version>`. */
+export const quarantineKey = (name: string, encode: (part: string) => string) =>
+  `${name.split("/")[1] ?? ""}.${encode(name.split("/")[3] ?? "")}`;
 
 /** `pipes/weather.daily` → `weather.daily`. */
 export const bare = (name: string) => name.slice(name.indexOf("/") + 1);

@@ -16,6 +16,8 @@ import type { Attempt, Failed, JobRun, Success, Tools } from "./kinds/kind.ts";
 import { pollRun } from "./kinds/poll.ts";
 import { registerRun } from "./kinds/register.ts";
 import { type Lease, takeLease } from "./lease.ts";
+import type { Quarantines } from "./quarantine.ts";
+import type { Recorder } from "./recording/recorder.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
 import type { OnStep } from "./steps.ts";
@@ -39,6 +41,8 @@ export interface JobPorts {
   readonly events: Events;
   /** Beside the log and what the grants give. */
   readonly capabilities: (caller: Caller) => Capabilities;
+  readonly recorder: Recorder;
+  readonly quarantines: Pick<Quarantines, "reason">;
   readonly executor: string;
   readonly log: Logger;
   readonly onStep?: OnStep | undefined;
@@ -66,13 +70,14 @@ class JobAttempt {
   readonly #job: Job;
   readonly #ports: JobPorts;
   readonly #stop: AbortSignal;
-  readonly #tally = new Tally();
+  readonly #tally: Tally;
   readonly #startedUs = nowUs();
 
   constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal) {
     this.#message = message;
     this.#job = job;
     this.#ports = ports;
+    this.#tally = new Tally(ports.recorder.tape());
     this.#stop = stop;
   }
 
@@ -84,6 +89,8 @@ class JobAttempt {
     const { found: work, paused } = answer;
     const run = jobRun(this.#job, work, this.#ports.tools);
     const { expireUs } = this.#job;
+    const stopped = this.#ports.quarantines.reason(work.subject.release);
+    if (stopped !== undefined) return this.#drop(run, work, "quarantined", stopped);
     if (paused !== undefined) return this.#drop(run, work, "cancelled", paused);
     if (expireUs !== 0n && nowUs() > expireUs) return this.#drop(run, work, "dropped_late", "its time had passed");
 
@@ -209,7 +216,7 @@ class JobAttempt {
   async #drop(
     run: JobRun,
     work: Work,
-    outcome: "dropped_late" | "skipped_locked" | "cancelled",
+    outcome: "dropped_late" | "skipped_locked" | "cancelled" | "quarantined",
     message: string,
   ): Promise<void> {
     await this.#record(run, work, { fence: 0n, outcome, committed: false, message }, this.#stop);
@@ -231,6 +238,7 @@ class JobAttempt {
     const record = runRecord(head, end, this.#tally);
     const patience = AbortSignal.any([signal, AbortSignal.timeout(COMMIT_MS)]);
     await this.#ports.tools.results.commit(record, patience);
+    this.#ports.recorder.end(this.#tally.tape, record, work.subject);
     announceRun(this.#ports.events, record);
   }
 

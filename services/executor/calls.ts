@@ -175,6 +175,8 @@ function codesOf(outcome: string, given: string): Pick<Failure, "code" | "guestC
     case "cpu_exceeded":
     case "out_of_memory":
       return { code: "exhausted", guestCode: "" };
+    case "quarantined":
+      return { code: "unavailable", guestCode: "" };
     default:
       return { code: "internal", guestCode: given };
   }

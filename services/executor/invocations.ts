@@ -11,6 +11,8 @@ import type { Guests, NotRun } from "./guests.ts";
 import type { Capabilities } from "./host/functions.ts";
 import { runLog } from "./host/log.ts";
 import type { CallLimits } from "./limits.ts";
+import type { Quarantines } from "./quarantine.ts";
+import type { Recorder } from "./recording/recorder.ts";
 import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
 import type { GuestError, GuestOutcome } from "./sandbox.ts";
 import { Tally } from "./tally.ts";
@@ -63,7 +65,7 @@ export interface Invocation {
 
 export type InvocationEnd = { readonly runId: string } & (
   | { readonly outcome: "ok"; readonly output: Uint8Array }
-  | { readonly outcome: Exclude<GuestOutcome, "ok">; readonly error: GuestError }
+  | { readonly outcome: Exclude<GuestOutcome, "ok"> | "quarantined"; readonly error: GuestError }
   | NotRun
 );
 
@@ -79,17 +81,19 @@ export interface InvocationsOptions {
   readonly events: Events;
   /** Beside the log and what the grants give. */
   readonly capabilities: (caller: Caller) => Capabilities;
+  readonly recorder: Recorder;
+  readonly quarantines: Pick<Quarantines, "reason">;
   readonly log: Logger;
 }
 
 export function invocationsOf(options: InvocationsOptions): Invocations {
-  const { executor, guests, results } = options;
+  const { executor, guests, results, recorder, quarantines } = options;
   const history = writeBehind(options);
   return {
     async run({ kind, subject, target, input, limits, signal, trail, judge, nested = false, ...invocation }) {
       const startedUs = nowUs();
       const runId = runIds.call(subject.instance, ulid());
-      const tally = new Tally();
+      const tally = new Tally(recorder.tape());
       const log = runLog(
         { runId, fence: 0n, instance: subject.instance },
         (lines) => results.log(lines),
@@ -104,10 +108,12 @@ export function invocationsOf(options: InvocationsOptions): Invocations {
         log.end();
         history(head, { fence: 0n, outcome, committed: false, message }, tally);
       };
-      const fail = (outcome: Exclude<GuestOutcome, "ok">, error: GuestError): InvocationEnd => {
+      const fail = (outcome: Exclude<InvocationEnd["outcome"], "ok" | "not_run">, error: GuestError): InvocationEnd => {
         end(outcome, error.message);
         return { outcome, error, runId };
       };
+      const stopped = quarantines.reason(subject.release);
+      if (stopped !== undefined) return fail("quarantined", { code: "", message: stopped, retryable: false });
       const extra = { log: log.log, ...options.capabilities({ subject, tally, trail }) };
       for (let dispatch = 1; ; dispatch += 1) {
         let touched = false;
@@ -137,11 +143,12 @@ export function invocationsOf(options: InvocationsOptions): Invocations {
 }
 
 /** Nobody waits for the history of a call; what waits is bounded. */
-function writeBehind({ results, events, log }: InvocationsOptions) {
+function writeBehind({ results, events, recorder, log }: InvocationsOptions) {
   let behind = 0;
   let dropped = 0;
   return (head: RunHead, end: RunEnd, tally: Tally) => {
     const record = runRecord(head, end, tally);
+    recorder.end(tally.tape, record, head.subject);
     announceRun(events, record);
     if (behind >= MAX_RECORDS_BEHIND) {
       dropped += 1;

@@ -1,13 +1,20 @@
 /** What a run has used so far: the sum over its guest calls. */
+import type { Tape } from "./recording/tape.ts";
 import type { GuestUsage } from "./sandbox.ts";
 
 export class Tally {
+  /** What the run was told, while it is not known yet whether that is kept. */
+  readonly tape: Tape | undefined;
   wallMs = 0;
   cpuMs = 0;
   memoryPeakBytes = 0;
   bytesIn = 0;
   bytesOut = 0;
   readonly hostCalls: Record<string, number> = {};
+
+  constructor(tape?: Tape) {
+    this.tape = tape;
+  }
 
   add(usage: GuestUsage): void {
     this.wallMs += usage.wallMs;

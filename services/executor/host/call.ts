@@ -80,6 +80,8 @@ function codeOf(
       return "exhausted";
     case "trap":
       return "internal";
+    case "quarantined":
+      return "unavailable";
     default: {
       const own = faultCodes.find((known) => known === code);
       return own ?? (retryable ? "unavailable" : "internal");
