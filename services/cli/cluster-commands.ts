@@ -8,7 +8,7 @@ import { runUntilSignal } from "../kit/lifecycle.ts";
 import { makeLog } from "../kit/log.ts";
 import type { Command } from "./command.ts";
 import { findNatsServer } from "./nats-server.ts";
-import { table } from "./terminal.ts";
+import { table, tellStop } from "./terminal.ts";
 
 const NEEDED_NODE_MAJOR = 26;
 const DIAL_TIMEOUT_MS = 1_000;
@@ -44,13 +44,24 @@ function library(): string | undefined {
   }
 }
 
+/** `/readyz` in words: `ok`, or the parts that are not. */
+function readyText(status: number, body: string): string {
+  try {
+    const { parts } = JSON.parse(body) as { parts: Record<string, { state: string }> };
+    const bad = Object.entries(parts).filter(([, part]) => part.state !== "ok");
+    return bad.length ? bad.map(([name, part]) => `${name}: ${part.state}`).join(", ") : "ok, all its parts too";
+  } catch {
+    return `${status}, which is no answer of a gateway`;
+  }
+}
+
 async function diagnose(http: string, env: NodeJS.ProcessEnv): Promise<Finding[]> {
   const chdb = library();
   const nats = findNatsServer(env);
   const ready = await fetch(`http://${http}/readyz`, { signal: AbortSignal.timeout(DIAL_TIMEOUT_MS) }).catch(
     () => undefined,
   );
-  const body = ready ? await ready.text() : "";
+  const state = ready ? readyText(ready.status, await ready.text()) : "";
   const busy = !ready && (await listens(Number(http.split(":").at(-1))));
   return [
     {
@@ -74,11 +85,7 @@ async function diagnose(http: string, env: NodeJS.ProcessEnv): Promise<Finding[]
     {
       what: `platform at ${http}`,
       ok: ready?.ok ?? false,
-      found: ready
-        ? `${ready.status} ${body.slice(0, 300)}`
-        : busy
-          ? "something else listens there"
-          : "nothing listens there",
+      found: ready ? state : busy ? "something else listens there" : "nothing listens there",
       fix: busy ? "stop it, or set GATEWAY_HTTP to another port" : "start it: npm start",
     },
   ];
@@ -95,6 +102,7 @@ export const clusterCommands: readonly Command[] = [
     },
     run: ({ flags, terminal, env }) =>
       runUntilSignal(async (stack, signal) => {
+        tellStop(terminal, stack, signal);
         const { startCluster } = await import("./cluster.ts");
         const { runDemo } = await import("./demo.ts");
         const folder = String(flags.folder ?? ".millrace/cluster");
@@ -116,14 +124,16 @@ export const clusterCommands: readonly Command[] = [
     flags: {},
     async run({ terminal, env }) {
       const findings = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400", env);
-      terminal.result(findings, () =>
-        table(
-          ["", "what", "found", "what to do"],
-          findings.map((f) => [f.ok ? "ok" : "!!", f.what, f.found, f.ok ? "" : f.fix]),
-        ),
+      terminal.result(
+        () => findings,
+        () =>
+          table(
+            ["", "what", "found", "what to do"],
+            findings.map((f) => [f.ok ? "ok" : "!!", f.what, f.found, f.ok ? "" : f.fix]),
+          ),
       );
       const missing = findings.slice(0, 2).filter((finding) => !finding.ok);
-      if (missing.length) throw new Fault("precondition", `missing: ${missing.map((f) => f.what).join(", ")}`);
+      if (missing.length) terminal.fail(`missing: ${missing.map((f) => f.what).join(", ")}`);
     },
   },
 ];

@@ -1,12 +1,14 @@
 /** A cluster on one machine: NATS, ClickHouse and every service as processes of their own, on free ports. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import { SECRET_KEY_ENV } from "../../proto/secrets.ts";
 import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { startClickHouse } from "../results/results.ts";
 import { root } from "./build.ts";
 import { freePort, startNatsServer } from "./nats-process.ts";
+import { secretKeyOf } from "./secret-key.ts";
 
 export interface ClusterOptions {
   readonly folder: string;
@@ -53,10 +55,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await startClickHouse({ folder: join(folder, "clickhouse"), port: 0, memoryMib: CLICKHOUSE_MIB, log }),
   );
   const members: Member[] = [];
+  const secrets = { [SECRET_KEY_ENV]: await secretKeyOf(folder, env) };
   const stores = { NATS_URL: nats.url, CLICKHOUSE_URL: ch.url, CLICKHOUSE_READER_URL: ch.readerUrl };
   const run = async (name: string, command: string, settings: Record<string, string>) => {
     onStep(`${name} …`);
-    const member = await startMember(name, command, { ...env, ...stores, ...settings });
+    const member = await startMember(name, command, { ...env, ...stores, ...secrets, ...settings });
     stack.defer(() => member.stop());
     members.push(member);
     return member.address;

@@ -1,6 +1,20 @@
 /** What a command is: its words, its flags, what it does. */
 import type { Terminal } from "./terminal.ts";
 
+/** Wrong words on the command line, as opposed to a wrong answer from the platform: exit code 2. */
+export class Misuse extends Error {
+  override readonly name = "Misuse";
+}
+
+/** A flag that takes a whole number. Errors: `Misuse`. */
+export function wholeFlag(flags: Invocation["flags"], name: string, [low, high]: readonly [number, number]) {
+  const raw = flags[name];
+  if (raw === undefined) return undefined;
+  const value = Number(raw);
+  if (/^\d+$/.test(String(raw)) && value >= low && value <= high) return value;
+  throw new Misuse(`--${name} ${JSON.stringify(raw)} is not a whole number within ${low}–${high}`);
+}
+
 export interface Flag {
   readonly type: "string" | "boolean";
   readonly doc: string;

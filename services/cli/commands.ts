@@ -1,8 +1,27 @@
 /** Every command of the CLI: the table is the help. */
 import { clusterCommands } from "./cluster-commands.ts";
+import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
 import { dataCommands } from "./data-commands.ts";
 import { pluginCommands } from "./plugin-commands.ts";
+import { replayCommands } from "./replay-commands.ts";
+import { runCommands } from "./run-commands.ts";
+import { secretCommands } from "./secret-commands.ts";
 import { serverCommands } from "./server-commands.ts";
 
-export const commands: readonly Command[] = [...serverCommands, ...clusterCommands, ...pluginCommands, ...dataCommands];
+/** Those of one noun together. */
+const byNoun = (commands: readonly Command[]): Command[] =>
+  Object.values(Object.groupBy(commands, ({ path }) => path.split(" ")[0] ?? "")).flatMap((group) => group ?? []);
+
+export const commands: readonly Command[] = [
+  ...serverCommands,
+  ...clusterCommands,
+  ...byNoun([
+    ...pluginCommands,
+    ...secretCommands,
+    ...collectionCommands,
+    ...dataCommands,
+    ...runCommands,
+    ...replayCommands,
+  ]),
+];

@@ -1,18 +1,13 @@
 /** The command line: finds the command in the table, reads its flags, runs it. Exit 0 done, 1 failed, 2 misused. */
 import { parseArgs } from "node:util";
 import { Fault } from "../kit/fault.ts";
-import { type Command, globalFlags } from "./command.ts";
+import { type Command, globalFlags, Misuse } from "./command.ts";
 import { commands } from "./commands.ts";
 import { makeTerminal, tellFault } from "./terminal.ts";
 
 const DONE = 0;
 const FAILED = 1;
 const MISUSED = 2;
-
-/** Wrong words on the command line, as opposed to a wrong answer from the platform. */
-class Misuse extends Error {
-  override readonly name = "Misuse";
-}
 
 function find(words: readonly string[]): readonly [Command, readonly string[]] | undefined {
   for (const length of [2, 1]) {
@@ -36,7 +31,7 @@ async function usage(command: Command): Promise<string> {
 
 function overview(): string {
   const width = Math.max(...commands.map((c) => `${c.path} ${c.args}`.length));
-  const lines = commands.map((c) => `  ${`${c.path} ${c.args}`.padEnd(width)}  ${c.doc.split(". ")[0]}`);
+  const lines = commands.map((c) => `  ${`${c.path} ${c.args}`.padEnd(width)}  ${c.doc.split(/\.( |$)/)[0]}`);
   return `millrace COMMAND\n\n${lines.join("\n")}\n\nmillrace COMMAND --help tells more.`;
 }
 
@@ -57,8 +52,9 @@ async function run(argv: readonly string[]): Promise<number> {
       return DONE;
     }
     const { flags, args } = read(command, argv);
-    await command.run({ args, flags, terminal: makeTerminal(json), env: process.env });
-    return DONE;
+    const terminal = makeTerminal(json);
+    await command.run({ args, flags, terminal, env: process.env });
+    return terminal.failed ? FAILED : DONE;
   } catch (thrown) {
     if (thrown instanceof Misuse) {
       process.stderr.write(`millrace ${command.path}: ${thrown.message}\n\n${await usage(command)}\n`);

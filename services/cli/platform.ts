@@ -10,6 +10,7 @@ import type { Logger } from "../kit/log.ts";
 import * as registry from "../registry/main.ts";
 import { openResults, type Results, startClickHouse } from "../results/results.ts";
 import * as scheduler from "../scheduler/main.ts";
+import { secretKeyOf } from "./secret-key.ts";
 
 export interface PlatformOptions {
   /** Where the embedded stores live. */
@@ -46,8 +47,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const results = options.results ?? (await openEmbeddedResults(stack, join(folder, "clickhouse"), env, log));
 
   const ports = { bus, results, log };
+  const secretKey = await secretKeyOf(folder, env);
   const registryConfig = readConfig(registry.settings, env, {
     listen: LOOPBACK,
+    secretKey,
     defaultGrants: env.REGISTRY_DEFAULT_GRANTS === "none" ? "none" : "manifest",
   });
   const { address: registryAddress } = stack.use(await registry.start(registryConfig, ports));
@@ -56,6 +59,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const executorConfig = readConfig(executor.settings, env, {
     listen: LOOPBACK,
     registry: registryAddress,
+    secretKey,
     ...(env.EXECUTOR_PRIVATE_HOSTS === undefined && { privateHosts: DEV_PRIVATE_HOSTS }),
   });
   stack.use(await executor.start(executorConfig, ports));

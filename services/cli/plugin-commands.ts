@@ -1,17 +1,19 @@
 /** Commands about plugins and their instances. */
 import { readFile, stat } from "node:fs/promises";
-import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
-import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
-import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
-import { bare } from "../../proto/names.ts";
+import { Plugin, PluginState, PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { PluginsService, PublishPluginResponse } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { apiOf, enumName, named, pages, showTime } from "./api.ts";
+import { apiOf, enumName, named, showTime } from "./api.ts";
 import { buildPlugin } from "./build.ts";
+import { PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
+import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
 
-const PAGE = { pageSize: 1_000 };
+const instanceJson = (instance: Instance | undefined) =>
+  instance && restJson("millrace.registry.v1.Instance", Instance, instance);
 
 /** A bundle as it is, or a source folder built first. */
 async function bundleOf(path: string): Promise<Buffer> {
@@ -50,29 +52,9 @@ export const pluginCommands: readonly Command[] = [
       const response = await api.call(PluginsService.publishPlugin, request);
       const { version, created, instance } = response;
       const verb = request.validateOnly ? "is fine" : created ? "is published" : "was there already";
-      invocation.terminal.result(response, () => `${version?.name} ${verb}; instance: ${instance || "none"}`);
-    },
-  },
-  {
-    path: "plugin list",
-    args: "",
-    doc: "Lists plugins with their newest version and state.",
-    flags: {},
-    async run(invocation) {
-      using api = apiOf(invocation);
-      const all = await pages((pageToken) => api.call(PluginsService.listPlugins, { ...PAGE, pageToken }));
-      const plugins = all.flatMap((page) => page.plugins);
-      invocation.terminal.result(plugins, () =>
-        table(
-          ["plugin", "version", "state", "interfaces", "description"],
-          plugins.map((p) => [
-            bare(p.name),
-            p.latestVersion,
-            enumName(PluginState, p.state),
-            p.interfaces.join(" "),
-            p.stateReason.split("\n")[0] || p.description,
-          ]),
-        ),
+      invocation.terminal.result(
+        () => restJson("millrace.registry.v1.PublishPluginResponse", PublishPluginResponse, response),
+        () => `${version?.name} ${verb}; instance: ${instance || "none"}`,
       );
     },
   },
@@ -86,7 +68,11 @@ export const pluginCommands: readonly Command[] = [
       const name = named("plugins", invocation.args[0]);
       const { plugin } = await api.call(PluginsService.getPlugin, { name });
       const { versions } = await api.call(PluginsService.listPluginVersions, { parent: name, ...PAGE, pageToken: "" });
-      invocation.terminal.result({ plugin, versions }, () => {
+      const json = () => ({
+        plugin: plugin && restJson("millrace.registry.v1.Plugin", Plugin, plugin),
+        versions: versions.map((v) => restJson("millrace.registry.v1.PluginVersion", PluginVersion, v)),
+      });
+      invocation.terminal.result(json, () => {
         const newest = versions[0];
         const permissions = newest?.manifest?.permissions;
         return [
@@ -109,42 +95,6 @@ export const pluginCommands: readonly Command[] = [
     },
   },
   {
-    path: "plugin delete",
-    args: "<plugin>",
-    doc: "Removes a plugin with its versions, once running calls have drained. Stored rows stay.",
-    flags: { cascade: { type: "boolean", doc: "also its instances, their pipes and pollers" } },
-    async run(invocation) {
-      using api = apiOf(invocation);
-      const name = named("plugins", invocation.args[0]);
-      const cascade = invocation.flags.cascade === true;
-      await api.call(PluginsService.deletePlugin, { name, cascade, etag: "" }, 120_000);
-      invocation.terminal.result({ deleted: name }, () => `${name} is deleted`);
-    },
-  },
-  {
-    path: "instance list",
-    args: "",
-    doc: "Lists instances: plugins with a config.",
-    flags: {},
-    async run(invocation) {
-      using api = apiOf(invocation);
-      const all = await pages((pageToken) => api.call(InstancesService.listInstances, { ...PAGE, pageToken }));
-      const instances = all.flatMap((page) => page.instances);
-      invocation.terminal.result(instances, () =>
-        table(
-          ["instance", "plugin", "version", "state", "reason"],
-          instances.map((i) => [
-            bare(i.name),
-            bare(i.plugin),
-            i.runningVersion,
-            enumName(InstanceState, i.state),
-            i.stateReason.split("\n")[0],
-          ]),
-        ),
-      );
-    },
-  },
-  {
     path: "instance create",
     args: "<plugin> <name>",
     doc: "Creates an instance of a plugin with a config and grants.",
@@ -162,7 +112,10 @@ export const pluginCommands: readonly Command[] = [
         grants: { allRequested: flags.grant === "all", ...(only && { only }) },
       });
       const created = await api.call(InstancesService.createInstance, { instance, instanceId: args[1] as string });
-      invocation.terminal.result(created.instance, () => `${created.instance?.name} is created`);
+      invocation.terminal.result(
+        () => instanceJson(created.instance),
+        () => `${created.instance?.name} is created`,
+      );
     },
   },
   {
@@ -187,7 +140,10 @@ export const pluginCommands: readonly Command[] = [
         grants: { allRequested: flags.grant === "all", ...(only && { only }) },
       });
       const response = await api.call(InstancesService.updateInstance, { instance, updateMask });
-      invocation.terminal.result(response.instance, () => `${response.instance?.name} is changed`);
+      invocation.terminal.result(
+        () => instanceJson(response.instance),
+        () => `${response.instance?.name} is changed`,
+      );
     },
   },
 ];

@@ -11,6 +11,7 @@ import * as scheduler from "../scheduler/main.ts";
 import type { Invocation } from "./command.ts";
 import { runDemo } from "./demo.ts";
 import { startPlatform } from "./platform.ts";
+import { tellStop } from "./terminal.ts";
 
 /** What every service that runs alone reads besides its own settings. */
 const alone = {
@@ -120,6 +121,7 @@ export const devHelp = () =>
 export function runDev({ env, flags, terminal }: Invocation): Promise<void> {
   return runUntilSignal(async (stack, signal) => {
     const startedMs = performance.now();
+    tellStop(terminal, stack, signal);
     const config = readConfig(devSettings, env);
     const log = makeLog("dev", config.logLevel);
     terminal.note(`starting in ${config.folder} …`);

@@ -1,0 +1,125 @@
+/** Commands that every collection of the API has: list, show, pause, resume, delete. One table entry makes them all. */
+import { bare } from "../../proto/names.ts";
+import { Fault } from "../kit/fault.ts";
+import { type Api, apiOf, named, pages } from "./api.ts";
+import type { Command, Flag, Invocation } from "./command.ts";
+import { type Codec, restJson } from "./rest-json.ts";
+import { detail, table } from "./terminal.ts";
+
+export const PAGE = { pageSize: 1_000 };
+/** A deletion waits until running work has drained. */
+export const DELETE_DEADLINE_MS = 120_000;
+
+/** One collection, by the methods it has. */
+export interface Collection<T extends { readonly name: string }> {
+  /** Singular: the first word of its commands. */
+  readonly noun: string;
+  /** What the singular is in a sentence: "pipes with their state and schedule". */
+  readonly lists: string;
+  /** Full name of the message, for `--json`. */
+  readonly type: string;
+  readonly codec: Codec<T>;
+  readonly columns: Readonly<Record<string, (item: T) => unknown>>;
+  list(api: Api, pageToken: string): Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>;
+  get?(api: Api, name: string): Promise<T | undefined>;
+  /** Sets ENABLED or PAUSED; the note says why. */
+  setPaused?(api: Api, name: string, paused: boolean, note: string): Promise<T | undefined>;
+  readonly deletion?: {
+    readonly doc: string;
+    /** Flags beside the name; given to `run` by theirs. */
+    readonly flags?: Readonly<Record<string, Flag>>;
+    run(api: Api, name: string, flags: Invocation["flags"]): Promise<unknown>;
+  };
+}
+
+/** The first line of a reason; the rest is for `show`. */
+export const firstLine = (text: string) => text.split("\n")[0] ?? "";
+
+export function commandsOf<T extends { readonly name: string }>(collection: Collection<T>): Command[] {
+  const { noun, lists, type, codec, columns, get, setPaused, deletion } = collection;
+  const args = `<${noun}>`;
+  const json = (item: T) => restJson(type, codec, item);
+  const nameOf = ({ args: [raw] }: Invocation) => named(`${noun}s`, raw);
+  const found = (item: T | undefined, name: string): T => {
+    if (!item) throw new Fault("internal", `the answer holds no ${name}`);
+    return item;
+  };
+
+  const commands: Command[] = [
+    {
+      path: `${noun} list`,
+      args: "",
+      doc: `Lists ${lists}.`,
+      flags: {},
+      async run(invocation) {
+        using api = apiOf(invocation);
+        const all = await pages((pageToken) => collection.list(api, pageToken));
+        const items = all.flatMap((page) => page.items);
+        invocation.terminal.result(
+          () => items.map(json),
+          () =>
+            table(
+              [noun, ...Object.keys(columns)],
+              items.map((item) => [bare(item.name), ...Object.values(columns).map((cell) => cell(item))]),
+            ),
+        );
+      },
+    },
+  ];
+  if (get) {
+    commands.push({
+      path: `${noun} show`,
+      args,
+      doc: `Shows everything about one ${noun}.`,
+      flags: {},
+      async run(invocation) {
+        using api = apiOf(invocation);
+        const name = nameOf(invocation);
+        const item = json(found(await get(api, name), name));
+        invocation.terminal.result(
+          () => item,
+          () => detail(item),
+        );
+      },
+    });
+  }
+  const stateCommand = (verb: string, paused: boolean, doc: string, flags: Command["flags"]): Command => ({
+    path: `${noun} ${verb}`,
+    args,
+    doc,
+    flags,
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const name = nameOf(invocation);
+      const note = typeof invocation.flags.note === "string" ? invocation.flags.note : "";
+      const item = found(await setPaused?.(api, name, paused, note), name);
+      invocation.terminal.result(
+        () => json(item),
+        () => `${name} is ${paused ? "paused" : "resumed"}`,
+      );
+    },
+  });
+  if (setPaused) {
+    const note = { type: "string", doc: "why, for whoever finds it paused" } as const;
+    commands.push(stateCommand("pause", true, `Stops what the ${noun} does until it is resumed.`, { note }));
+    commands.push(stateCommand("resume", false, `Lets a paused ${noun} go on, and one in error try again.`, {}));
+  }
+  if (deletion) {
+    commands.push({
+      path: `${noun} delete`,
+      args,
+      doc: deletion.doc,
+      flags: deletion.flags ?? {},
+      async run(invocation) {
+        using api = apiOf(invocation);
+        const name = nameOf(invocation);
+        await deletion.run(api, name, invocation.flags);
+        invocation.terminal.result(
+          () => ({ deleted: name }),
+          () => `${name} is deleted`,
+        );
+      },
+    });
+  }
+  return commands;
+}
