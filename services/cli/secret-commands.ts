@@ -1,10 +1,12 @@
 /** Commands about secrets. A value is read from stdin or typed unseen: an argument would show in lists of processes. */
+import { Secret } from "../../proto/gen/millrace/registry/v1/secret.ts";
 import { SecretsService } from "../../proto/gen/millrace/registry/v1/secret_service.ts";
 import { bare } from "../../proto/names.ts";
 import { MAX_SECRET_BYTES } from "../../proto/secrets.ts";
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named, pages, showTime } from "./api.ts";
 import type { Command } from "./command.ts";
+import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
 
 const ENTER = /[\r\n]/;
@@ -47,6 +49,8 @@ async function readTyped(prompt: string): Promise<string> {
   }
 }
 
+const secretJson = (secret: Secret) => restJson("millrace.registry.v1.Secret", Secret, secret);
+
 export const secretCommands: readonly Command[] = [
   {
     path: "secret set",
@@ -63,7 +67,10 @@ export const secretCommands: readonly Command[] = [
       using api = apiOf(invocation);
       const request = { name, value, hosts: hosts.filter(Boolean), etag: "" };
       const { secret } = await api.call(SecretsService.setSecret, request);
-      terminal.result(secret, () => `${secret?.name} is set; for ${secret?.hosts.join(", ") || "any granted host"}`);
+      terminal.result(
+        () => secret && secretJson(secret),
+        () => `${secret?.name} is set; for ${secret?.hosts.join(", ") || "any granted host"}`,
+      );
     },
   },
   {
@@ -75,11 +82,13 @@ export const secretCommands: readonly Command[] = [
       using api = apiOf(invocation);
       const all = await pages((pageToken) => api.call(SecretsService.listSecrets, { pageSize: 1_000, pageToken }));
       const secrets = all.flatMap((page) => page.secrets);
-      invocation.terminal.result(secrets, () =>
-        table(
-          ["secret", "hosts", "created", "set"],
-          secrets.map((s) => [bare(s.name), s.hosts.join(" "), showTime(s.createTime), showTime(s.updateTime)]),
-        ),
+      invocation.terminal.result(
+        () => secrets.map(secretJson),
+        () =>
+          table(
+            ["secret", "hosts", "created", "set"],
+            secrets.map((s) => [bare(s.name), s.hosts.join(" "), showTime(s.createTime), showTime(s.updateTime)]),
+          ),
       );
     },
   },
@@ -92,7 +101,10 @@ export const secretCommands: readonly Command[] = [
       using api = apiOf(invocation);
       const name = named("secrets", invocation.args[0]);
       await api.call(SecretsService.deleteSecret, { name, etag: "" });
-      invocation.terminal.result({ deleted: name }, () => `${name} is deleted`);
+      invocation.terminal.result(
+        () => ({ deleted: name }),
+        () => `${name} is deleted`,
+      );
     },
   },
 ];
