@@ -14,6 +14,7 @@ import { loadApi } from "./api.ts";
 import { requireToken, gate as tokenGate } from "./auth.ts";
 import { local, remote, route } from "./back-ends.ts";
 import { followExecutors } from "./executors.ts";
+import { executorServices } from "./functions-service.ts";
 import { openHttp } from "./http.ts";
 import { gatewayMetrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
@@ -60,13 +61,6 @@ export async function start(config: Config<typeof settings>, { bus, results, log
   const gate = tokenGate(config.token);
   const registry = stack.use(connect(config.registry));
   const scheduler = stack.use(connect(config.scheduler));
-  const backEnd = route(
-    new Map([
-      ["millrace.registry.v1", remote(registry)],
-      ["millrace.scheduler.v1", remote(scheduler)],
-      ["millrace.results.v1", local(resultServices(results))],
-    ]),
-  );
   const catalog = stack.use(
     mirror<Entity>(
       "catalogue",
@@ -75,6 +69,14 @@ export async function start(config: Config<typeof settings>, { bus, results, log
     ),
   );
   const executors = stack.use(followExecutors(bus, log));
+  const backEnd = route(
+    new Map([
+      ["millrace.registry.v1", remote(registry)],
+      ["millrace.scheduler.v1", remote(scheduler)],
+      ["millrace.results.v1", local(resultServices(results))],
+      ["millrace.executor.v1", local(executorServices({ catalog, executors, events: bus.events }))],
+    ]),
+  );
   const readBlob = blobCache(async (digest) => (await bus.blobs(BLOBS)).get(digest));
   const metrics = gatewayMetrics();
   let draining = false;
@@ -109,6 +111,7 @@ export async function start(config: Config<typeof settings>, { bus, results, log
         ["millrace.registry.v1", "registry"],
         ["millrace.scheduler.v1", "scheduler"],
         ["millrace.results.v1", "clickhouse"],
+        ["millrace.executor.v1", "executors"],
       ]),
       log,
       drainMs: config.drainMs,

@@ -178,7 +178,11 @@ const STATUS_OF_OUTCOME: Readonly<Record<string, readonly [FaultCode, number]>> 
   quarantined: ["unavailable", 503],
 };
 
-function refusalOf(name: string, { code, message, outcome, guestCode }: Extract<CallEnd, { type: "failure" }>): Fault {
+/** A run that ended otherwise, as the caller sees it. */
+export function refusalOf(
+  name: string,
+  { code, message, outcome, guestCode }: Extract<CallEnd, { type: "failure" }>,
+): Fault {
   const known = STATUS_OF_OUTCOME[outcome];
   const said = `${name}: ${outcome ? `${outcome}: ` : ""}${guestCode ? `${guestCode}: ` : ""}${message}`;
   if (known) return new Refusal(new Fault(known[0], said), { status: known[1] });

@@ -26,6 +26,7 @@ export const BODY_LIMIT_BYTES = MIB;
 const FIRST_MESSAGE_MS = 250;
 /** Comments that keep an event stream from looking dead to proxies. */
 const HEARTBEAT_MS = 15_000;
+const HEARTBEAT = ": still here\n\n";
 
 export interface Matched {
   readonly binding: Binding;
@@ -119,14 +120,16 @@ export async function answerStream(
   const messages = backEnd.stream(method, request, options)[Symbol.asyncIterator]();
   let next = messages.next();
   next.catch(() => {});
-  await orSilence(next, FIRST_MESSAGE_MS);
+  const silent = (await orSilence(next, FIRST_MESSAGE_MS)) === undefined;
   const line = (json: string) => (asEvents ? `data: ${json}\n\n` : `${json}\n`);
   async function* lines(): AsyncGenerator<string> {
     try {
+      // Headers go out with the first bytes, and whoever listens waits for them.
+      if (asEvents && silent) yield HEARTBEAT;
       for (;;) {
         const got = asEvents ? await orSilence(next, HEARTBEAT_MS) : await next;
         if (got === undefined) {
-          yield ": still here\n\n";
+          yield HEARTBEAT;
           continue;
         }
         if (got.done) return;
