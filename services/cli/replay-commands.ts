@@ -16,7 +16,7 @@ const RECORD_DEADLINE_MS = 60_000;
 
 /** Errors: `invalid` when the record is without a module and none is named. */
 async function moduleOf(recorded: Uint8Array | undefined, given: unknown, pages: number): Promise<Uint8Array> {
-  if (typeof given === "string") return normaliseModule(await readFile(given), { memoryMaxPages: pages });
+  if (typeof given === "string") return normaliseModule(await readFile(given), { maxPages: pages });
   if (recorded) return recorded;
   const fix = "name the plugin's module with --wasm";
   throw Fault.invalid("run replay", [{ field: "file", problem: "has no module in it", fix }]);
@@ -40,7 +40,10 @@ export const replayCommands: readonly Command[] = [
       const { recording, file } = await api.call(RecordingsService.getRunRecording, request, RECORD_DEADLINE_MS);
       const out = typeof invocation.flags.out === "string" ? invocation.flags.out : "run.record.gz";
       await writeFile(out, file);
-      invocation.terminal.result({ recording, out }, () => `${out}: ${recording?.run}, ${recording?.outcome}`);
+      invocation.terminal.result(
+        () => ({ recording, out }),
+        () => `${out}: ${recording?.run}, ${recording?.outcome}`,
+      );
     },
   },
   {
@@ -57,8 +60,11 @@ export const replayCommands: readonly Command[] = [
       const { run } = recording;
       const same = sha256(module) === run.module ? "the module of the record" : "another module";
       const result = { run: run.run, sameModule: sha256(module) === run.module, ...replayed };
-      invocation.terminal.result(result, () => `${run.run}, ${same}: ${differences(replayed)}`);
-      if (replayed.differences.length) throw new Fault("conflict", "the replay differs from the record");
+      invocation.terminal.result(
+        () => result,
+        () => `${run.run}, ${same}: ${differences(replayed)}`,
+      );
+      if (replayed.differences.length) invocation.terminal.fail("the replay differs from the record");
     },
   },
   {
@@ -71,8 +77,9 @@ export const replayCommands: readonly Command[] = [
       const list = (pageToken: string) => api.call(QuarantinesService.listQuarantines, { pageSize: 0, pageToken });
       const all = (await pages(list)).flatMap((page) => page.quarantines);
       const rows = all.map((one) => [one.name, showTime(one.createTime), one.executor, one.reason]);
-      invocation.terminal.result(all, () =>
-        rows.length ? table(["version", "since", "seen by", "reason"], rows) : "none",
+      invocation.terminal.result(
+        () => all,
+        () => (rows.length ? table(["version", "since", "seen by", "reason"], rows) : "none"),
       );
     },
   },
@@ -86,7 +93,10 @@ export const replayCommands: readonly Command[] = [
       const [plugin, version] = invocation.args;
       const name = `${named("plugins", plugin)}/versions/${version}`;
       const response = await api.call(QuarantinesService.releaseQuarantine, { name });
-      invocation.terminal.result(response, () => `${name} runs again`);
+      invocation.terminal.result(
+        () => response,
+        () => `${name} runs again`,
+      );
     },
   },
 ];

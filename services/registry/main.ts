@@ -4,8 +4,10 @@ import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_
 import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
+import { QuarantinesService } from "../../proto/gen/millrace/registry/v1/quarantine_service.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
 import { SecretsService } from "../../proto/gen/millrace/registry/v1/secret_service.ts";
+import { BUCKETS } from "../../proto/names.ts";
 import { SECRET_KEY_DOC, SECRET_KEY_ENV } from "../../proto/secrets.ts";
 import type { Bus } from "../bus/ports.ts";
 import { address, type Config, choice, secret, text, whole } from "../kit/config.ts";
@@ -20,6 +22,7 @@ import { instanceMethods } from "./instances.ts";
 import { pipeMethods } from "./pipes.ts";
 import { pluginMethods } from "./plugins.ts";
 import { pollerMethods } from "./pollers.ts";
+import { quarantineMethods } from "./quarantines.ts";
 import { recover, resumeRemovals } from "./recovery.ts";
 import { resourceMethods, sweepResources } from "./resources.ts";
 import { readSecretKeys, sealAnew, secretMethods } from "./secrets.ts";
@@ -63,6 +66,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     service(PollersService, pollerMethods(store)),
     service(ResourcesService, resourceMethods(store)),
     service(SecretsService, secretMethods(store, secretKeys)),
+    service(QuarantinesService, quarantineMethods(await bus.kv(BUCKETS.quarantine))),
     service(CatalogService, catalogMethods(store)),
   ];
   await recover(store, rules.grants, log);
