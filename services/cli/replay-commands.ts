@@ -1,6 +1,8 @@
 /** Commands about what went wrong: the record of a run, playing it back, and versions that were stopped. */
 import { readFile, writeFile } from "node:fs/promises";
+import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";
 import { QuarantinesService } from "../../proto/gen/millrace/registry/v1/quarantine_service.ts";
+import { Recording } from "../../proto/gen/millrace/results/v1/recording.ts";
 import { RecordingsService } from "../../proto/gen/millrace/results/v1/recording_service.ts";
 import { readRecording, sha256 } from "../executor/recording/format.ts";
 import { type Replayed, replayRun } from "../executor/recording/replay.ts";
@@ -10,9 +12,11 @@ import { silentLog } from "../kit/log.ts";
 import { normaliseModule } from "../registry/wasm.ts";
 import { apiOf, named, pages, showTime } from "./api.ts";
 import type { Command } from "./command.ts";
+import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
 
 const RECORD_DEADLINE_MS = 60_000;
+const quarantineJson = (one: Quarantine) => restJson("millrace.registry.v1.Quarantine", Quarantine, one);
 
 /** Errors: `invalid` when the record is without a module and none is named. */
 async function moduleOf(recorded: Uint8Array | undefined, given: unknown, pages: number): Promise<Uint8Array> {
@@ -41,7 +45,7 @@ export const replayCommands: readonly Command[] = [
       const out = typeof invocation.flags.out === "string" ? invocation.flags.out : "run.record.gz";
       await writeFile(out, file);
       invocation.terminal.result(
-        () => ({ recording, out }),
+        () => ({ recording: recording && restJson("millrace.results.v1.Recording", Recording, recording), out }),
         () => `${out}: ${recording?.run}, ${recording?.outcome}`,
       );
     },
@@ -78,7 +82,7 @@ export const replayCommands: readonly Command[] = [
       const all = (await pages(list)).flatMap((page) => page.quarantines);
       const rows = all.map((one) => [one.name, showTime(one.createTime), one.executor, one.reason]);
       invocation.terminal.result(
-        () => all,
+        () => all.map(quarantineJson),
         () => (rows.length ? table(["version", "since", "seen by", "reason"], rows) : "none"),
       );
     },
