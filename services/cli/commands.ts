@@ -3,6 +3,7 @@ import { clusterCommands } from "./cluster-commands.ts";
 import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
 import { dataCommands } from "./data-commands.ts";
+import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { pluginCommands } from "./plugin-commands.ts";
 import { replayCommands } from "./replay-commands.ts";
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
     ...secretCommands,
     ...collectionCommands,
     ...dataCommands,
+    ...functionCommands,
     ...runCommands,
     ...replayCommands,
   ]),

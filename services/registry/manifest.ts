@@ -8,11 +8,12 @@ import { durationMistakes, filterMistakes } from "./mistakes.ts";
 import { nameMistakes, shown } from "./names.ts";
 import { FALLBACK, fitMistakes, formMistakes, MAX_CALL_MS, merge } from "./parameters.ts";
 import { permissionMistakes } from "./permissions.ts";
-import { compileSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes } from "./schema.ts";
+import { compileSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes, valueSchemaMistakes } from "./schema.ts";
 
 const DEFAULT_MEMORY_MIB = 64;
 const PAGES_PER_MIB = 16;
 const MAX_ROUTE_MS = 60_000;
+const MAX_FUNCTION_MS = 60_000;
 const MAX_CPU_MS = 60_000;
 const DAY_MS = 86_400_000;
 
@@ -217,6 +218,12 @@ function meaningMistakes(m: Manifest): Mistake[] {
     if (taken.has(shape)) mistakes.push({ field, problem: `${method} ${path} is there twice`, fix: "keep one" });
     taken.add(shape);
     time(timeout, `${field}.timeout`, 1, MAX_ROUTE_MS);
+  }
+  for (const [name, { input, output, timeout }] of Object.entries(m.interfaces?.functions ?? {})) {
+    const field = `interfaces.functions.${name}`;
+    if (input) mistakes.push(...valueSchemaMistakes(input, `${field}.input`));
+    if (output) mistakes.push(...valueSchemaMistakes(output, `${field}.output`));
+    time(timeout, `${field}.timeout`, 1, MAX_FUNCTION_MS);
   }
   if (m.config) mistakes.push(...schemaMistakes(m.config, "config"));
   if (m.permissions) mistakes.push(...permissionMistakes(m.permissions, "permissions"));

@@ -45,9 +45,14 @@ export function compileSchema(schema: Json | undefined, field: string): (value: 
   };
 }
 
-/** What is wrong with a schema. */
+/** What is wrong with a schema of a config. */
 export function schemaMistakes(schema: Json, field: string): readonly Mistake[] {
   return compile(schema, field).mistakes;
+}
+
+/** What is wrong with a schema of whatever value. */
+export function valueSchemaMistakes(schema: Json, field: string): readonly Mistake[] {
+  return compile(schema, field, false).mistakes;
 }
 
 interface Compiled {
@@ -56,7 +61,7 @@ interface Compiled {
   readonly validate?: ValidateFunction;
 }
 
-function compile(schema: Json, field: string): Compiled {
+function compile(schema: Json, field: string, isConfig = true): Compiled {
   const refuse = (problem: string, fix: string, at = field): Compiled => ({ mistakes: [{ field: at, problem, fix }] });
   if (depthOf(schema) > MAX_DEPTH) return refuse(`is nested deeper than ${MAX_DEPTH} levels`, "make it flatter");
   const bytes = JSON.stringify(schema).length;
@@ -65,7 +70,7 @@ function compile(schema: Json, field: string): Compiled {
     try {
       if (!judge.validateSchema(schema)) return { mistakes: inWords(judge.errors ?? [], schema, field) };
       const validate = engine({ meta: false, validateSchema: false }).compile(schema);
-      if (schema.type === "object") return { mistakes: [], validate };
+      if (schema.type === "object" || !isConfig) return { mistakes: [], validate };
       return refuse(`${shown(schema.type)} is not "object"`, "a config is an object", `${field}.type`);
     } catch (thrown) {
       const problem = `is not a usable JSON Schema (draft 2020-12): ${(thrown as Error).message}`;

@@ -4,6 +4,7 @@ import { FunctionsService } from "../../proto/gen/millrace/executor/v1/function_
 import { ask, connect } from "../../services/kit/grpc.ts";
 import type { Results } from "../../services/results/results.ts";
 import { type Capable, openCapable } from "../harness/capable.ts";
+import { startCli } from "../harness/cli.ts";
 import { openTestResults, startTestClickHouse } from "../harness/clickhouse.ts";
 import { slowServer } from "../harness/slow-server.ts";
 import { until } from "../harness/until.ts";
@@ -57,6 +58,25 @@ describe("from outside", () => {
     const answer = await at.call(fn, input);
     expect([answer.status, JSON.stringify(answer.body)]).toEqual([status, expect.stringMatching(says)]);
   });
+});
+
+describe("from the command line", () => {
+  const run = async (...args: string[]) => {
+    await using cli = startCli(args, { MILLRACE_ADDRESS: at.grpc });
+    return await cli.ended;
+  };
+  test("functions are listed and called", async () => {
+    const [list, call, wrong, none] = await Promise.all([
+      run("function", "list", "capable"),
+      run("function", "call", "capable", "convert", '{"celsius": 20}', "--json"),
+      run("function", "call", "capable", "convert", "{celsius}"),
+      run("function", "call", "capable", "nothing"),
+    ]);
+    expect(list.stdout).toContain("Celsius to Fahrenheit");
+    expect(JSON.parse(call.stdout)).toEqual({ fahrenheit: 68 });
+    expect([wrong.code, wrong.stderr]).not.toEqual([0, ""]);
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining("convert")]);
+  }, 30_000);
 });
 
 describe("from a guest", () => {

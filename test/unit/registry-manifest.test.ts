@@ -216,3 +216,18 @@ test("what is not an object of JSON is told apart", () => {
     "nested deeper",
   );
 });
+
+test("functions: their schemas and times are judged", () => {
+  const functions = {
+    good: { input: { type: "array", items: { type: "number" } }, output: { type: "string" }, timeout: "60s" },
+    bad: { input: { type: "nonsense" }, output: { $ref: "https://example.org/schema" }, timeout: "2m" },
+    "Not-A-Name": {},
+  };
+  const found = mistakes(manifestOf({ interfaces: { functions } })).map(({ field }) => field);
+  expect(found).toEqual(
+    expect.arrayContaining(["interfaces.functions.bad.output", "interfaces.functions.bad.timeout"]),
+  );
+  expect(found.some((field) => field.startsWith("interfaces.functions.bad.input"))).toBe(true);
+  expect(found.some((field) => field.includes("Not-A-Name"))).toBe(true);
+  expect(found.some((field) => field.includes("good"))).toBe(false);
+});
