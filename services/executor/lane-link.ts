@@ -3,9 +3,10 @@ import { Worker } from "node:worker_threads";
 import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
-import type { FromLane, ToLane } from "./lane.ts";
+import type { FromLane, LaneData, ToLane } from "./lane.ts";
+import type { CompiledModule } from "./module-cache.ts";
 import { newSeed } from "./randomness.ts";
-import type { GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
+import type { EngineName, GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
 import { monotonicMs, SLICE_BYTES, Slice } from "./slice.ts";
 
 const BOOT_TIMEOUT_MS = 10_000;
@@ -69,18 +70,20 @@ export class LaneLink {
   readonly #log: Logger;
   readonly #ready = Promise.withResolvers<void>();
   readonly #onBroken: (verdict: Verdict) => void;
+  /** Numbers of the modules that the lane has. */
+  readonly #modules = new Set<number>();
   #sent = 0;
   #lastId = 0;
   #ended: Promise<void> | undefined;
 
   /** `onBroken`: the thread died by itself; its calls are answered already. */
-  constructor(log: Logger, onBroken: (verdict: Verdict) => void) {
+  constructor(engine: EngineName, log: Logger, onBroken: (verdict: Verdict) => void) {
     this.#log = log;
     this.#onBroken = onBroken;
     const memory = new SharedArrayBuffer(SLICE_BYTES);
     this.#slice = new Slice(memory);
     this.#worker = new Worker(new URL("./lane.ts", import.meta.url), {
-      workerData: memory,
+      workerData: { slice: memory, engine } satisfies LaneData,
       env: {},
       argv: [],
       execArgv: ["--disable-warning=ExperimentalWarning"],
@@ -107,8 +110,8 @@ export class LaneLink {
     return within(BOOT_TIMEOUT_MS, "starting a lane", this.#ready.promise);
   }
 
-  /** `release` is called once the guest has left the thread, which may be later than the answer. */
-  run(module: WebAssembly.Module, call: GuestCall, release: () => void): Promise<LaneAnswer> {
+  /** `keep`: more calls of the module may come. `release` is called once the guest has left the thread, which may be later than the answer. */
+  run(module: CompiledModule, keep: boolean, call: GuestCall, release: () => void): Promise<LaneAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<LaneAnswer>();
     this.#sent = (this.#sent + 1) | 0;
     this.#lastId = (this.#lastId + 1) | 0;
@@ -136,10 +139,14 @@ export class LaneLink {
     call.signal?.addEventListener("abort", resident.cancel, { once: true });
     // Copied, because posting a view of a larger buffer would copy, or take, all of that buffer.
     const input = new Uint8Array(call.input);
+    if (keep && !this.#modules.has(module.number)) {
+      this.#modules.add(module.number);
+      this.#post({ type: "module", ...module });
+    }
     const message: ToLane = {
       type: "start",
       id: resident.id,
-      module,
+      module: keep ? module.number : module.module,
       export: call.export,
       input,
       startByMs: startedMs + call.deadlineMs,
@@ -151,6 +158,10 @@ export class LaneLink {
     };
     this.#post(message, input);
     return promise;
+  }
+
+  forget(number: number): void {
+    if (this.#modules.delete(number)) this.#post({ type: "forget", number });
   }
 
   /** The watchdog's look: settles the call of a guest that is over its limits, and says whether the lane must end. */

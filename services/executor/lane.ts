@@ -4,14 +4,21 @@
  * next message is taken (only microtasks lie between), so "who is on the CPU" is known at every moment.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { Ending, type EngineEnd, type LogLevel, type RunGuest } from "./engine.ts";
 import { Randomness } from "./randomness.ts";
-import { Ending, type EngineEnd, type LogLevel, runGuest } from "./sdk-engine.ts";
+import type { EngineName } from "./sandbox.ts";
 import { Slice } from "./slice.ts";
+
+export interface LaneData {
+  readonly slice: SharedArrayBuffer;
+  readonly engine: EngineName;
+}
 
 export interface StartMessage {
   readonly type: "start";
   readonly id: number;
-  readonly module: WebAssembly.Module;
+  /** The number of one that was sent before, or itself. */
+  readonly module: number | WebAssembly.Module;
   readonly export: string;
   readonly input: Uint8Array;
   /** By the clock of `monotonicMs`; a guest that would start later is skipped. */
@@ -24,6 +31,9 @@ export interface StartMessage {
 }
 export type ToLane =
   | StartMessage
+  /** Sent once; the starts that follow name its number, until it is forgotten. */
+  | { readonly type: "module"; readonly number: number; readonly module: WebAssembly.Module }
+  | { readonly type: "forget"; readonly number: number }
   | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array; readonly nowMs: number }
   /** Nobody wants the answer any more: end the guest at its next wait. */
   | { readonly type: "abandon"; readonly id: number };
@@ -69,13 +79,22 @@ class Resident {
 
 const port = parentPort;
 if (!port) throw new Error("lane.ts runs as a worker thread");
-const slice = new Slice(workerData as SharedArrayBuffer);
+const data = workerData as LaneData;
+const slice = new Slice(data.slice);
+/** Loaded only when it is used: the SDK takes longer to load than all the rest. */
+const runGuest: RunGuest =
+  data.engine === "sdk"
+    ? (await import("./sdk-engine.ts")).runGuest
+    : (await import("./kernel-engine.ts")).openKernelEngine();
+const modules = new Map<number, WebAssembly.Module>();
 const residents = new Map<number, Resident>();
 const post = (message: FromLane, transfer: ArrayBufferLike[] = []) =>
   port.postMessage(message, transfer as ArrayBuffer[]);
 
 port.on("message", (message: ToLane) => {
   if (message.type === "start") return void run(message);
+  if (message.type === "module") return void modules.set(message.number, message.module);
+  if (message.type === "forget") return void modules.delete(message.number);
   const resident = residents.get(message.id);
   if (!resident) return;
   const { waiting } = resident;
@@ -102,7 +121,7 @@ async function run(start: StartMessage): Promise<void> {
   residents.set(start.id, resident);
   const randomness = new Randomness(start.seed);
   const end = await runGuest({
-    module: start.module,
+    module: typeof start.module === "number" ? (modules.get(start.module) as WebAssembly.Module) : start.module,
     export: start.export,
     input: start.input,
     memoryMaxBytes: start.memoryMaxBytes,

@@ -10,10 +10,9 @@ import type { GuestCall, GuestResult, Sandbox, SandboxOptions, SandboxStats } fr
 /**
  * Set before any guest is compiled. With dynamic tiering V8 looks for interrupts in a loop of bulk memory operations
  * only now and then: on Node 26.10 a loop of `memory.fill` ends 2.6 s after `terminate()` with 1 MiB each and is alive
- * after 8 s with 16 MiB; without, 1, 16 and 64 MiB end in 4, 5 and 8 ms (test/bench/call.ts). The second flag is a
- * ceiling for the whole process (512 MiB); each module carries its own, lower maximum.
+ * after 8 s with 16 MiB; without, 1, 16 and 64 MiB end in 4, 5 and 8 ms (test/bench/call.ts).
  */
-const V8_FLAGS = ["--no-wasm-dynamic-tiering", "--wasm-max-mem-pages=8192"];
+const V8_FLAGS = ["--no-wasm-dynamic-tiering"];
 /**
  * A timer on the main thread is enough: only this thread can end a lane, and a slice is timed by the lane itself, so a
  * late look never blames the innocent.
@@ -30,7 +29,9 @@ interface Queued {
 
 export class LanePool implements Sandbox {
   readonly #options: SandboxOptions;
-  readonly #modules = new ModuleCache();
+  readonly #modules = new ModuleCache((number) => {
+    for (const lane of this.#lanes) lane.forget(number);
+  });
   readonly #queue: Queued[] = [];
   readonly #booting = new Set<LaneLink>();
   readonly #endings = new Set<Promise<void>>();
@@ -86,7 +87,7 @@ export class LanePool implements Sandbox {
         });
         if (call.signal?.aborted) this.#leave(lane);
         else if (!lane.dead) {
-          const answer = await lane.run(module, call, () => this.#leave(lane));
+          const answer = await lane.run(module, this.#modules.keeps(module.number), call, () => this.#leave(lane));
           if (answer !== NOT_BEGUN) return answer;
         }
       } finally {
@@ -175,6 +176,7 @@ export class LanePool implements Sandbox {
   }
 
   #look(): void {
+    this.#modules.dropIdle();
     for (const lane of [...this.#lanes]) {
       const verdict = lane.judge();
       if (!verdict) continue;
@@ -221,7 +223,7 @@ export class LanePool implements Sandbox {
   }
 
   async #boot(): Promise<void> {
-    const lane: LaneLink = new LaneLink(this.#options.log, (verdict) => {
+    const lane: LaneLink = new LaneLink(this.#options.engine ?? "kernel", this.#options.log, (verdict) => {
       if (!this.#booting.has(lane)) this.#broken(lane, verdict);
     });
     this.#booting.add(lane);

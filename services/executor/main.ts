@@ -42,6 +42,7 @@ export const settings = {
   advertise: text("EXECUTOR_ADVERTISE", "host:port that gateways reach it by; empty: where it listens", ""),
   registry: address("REGISTRY_ADDRESS", "host:port of the registry", "127.0.0.1:7402"),
   id: text("EXECUTOR_ID", "its name in runs and in the bucket `executors`; empty: made up at start", ""),
+  engine: choice("EXECUTOR_ENGINE", "what runs guests; sdk is Extism's own, slower", ["kernel", "sdk"], "kernel"),
   lanes: whole("EXECUTOR_LANES", "worker threads for guests", [1, 256], DEFAULT_LANES),
   callsPerLane: whole("EXECUTOR_CALLS_PER_LANE", "guests in one lane at a time", [1, 10_000], 64),
   jobs: whole("EXECUTOR_JOBS", "jobs from the queue at a time", [1, 10_000], 32),
@@ -89,7 +90,8 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const id = config.id || `executor-${ulid().toLowerCase()}`;
   const privateHosts = parsePrivateHosts(config.privateHosts, PRIVATE_HOSTS);
   await using stack = new AsyncDisposableStack();
-  const sandbox = stack.use(await openSandbox({ lanes: config.lanes, callsPerLane: config.callsPerLane, log }));
+  const { engine, lanes, callsPerLane } = config;
+  const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, log }));
   const registry = stack.use(connect(config.registry));
   const catalog = stack.use(followCatalog(registry, log));
   const dialer = stack.use(openDialer(privateHosts, { proxy: config.httpProxy }));

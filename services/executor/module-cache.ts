@@ -4,35 +4,75 @@ import type { GuestModule } from "./sandbox.ts";
 
 /** Counted in bytes of wasm; compiled code is one to five times that. */
 const CACHE_MAX_BYTES = 256 * 1024 * 1024;
+/** A module that nobody called for so long is compiled anew when it is called again. */
+const IDLE_MS = 10 * 60_000;
+
+export interface CompiledModule {
+  /** Never used again for another. */
+  readonly number: number;
+  readonly module: WebAssembly.Module;
+}
 
 interface Entry {
-  readonly compiled: Promise<WebAssembly.Module>;
+  readonly number: number;
+  readonly compiled: Promise<CompiledModule>;
   bytes: number;
+  usedMs: number;
 }
 
 /** Compiling runs none of the guest's code: instances are made in lanes only, because a start function may loop. */
 export class ModuleCache {
   readonly #entries = new Map<string, Entry>();
+  readonly #numbers = new Set<number>();
+  readonly #onDrop: (number: number) => void;
   #bytes = 0;
+  #lastNumber = 0;
+
+  /** `onDrop` is told the number of every module that is no longer kept. */
+  constructor(onDrop: (number: number) => void) {
+    this.#onDrop = onDrop;
+  }
 
   get size(): number {
     return this.#entries.size;
   }
 
   /** Errors: `invalid` when the bytes do not compile; whatever `load` throws. A failure is not kept. */
-  get(module: GuestModule): Promise<WebAssembly.Module> {
+  get(module: GuestModule): Promise<CompiledModule> {
     const known = this.#entries.get(module.digest);
     if (known) {
       this.#entries.delete(module.digest);
       this.#entries.set(module.digest, known);
+      known.usedMs = performance.now();
       return known.compiled;
     }
-    const entry: Entry = { compiled: this.#compile(module, (bytes) => this.#grow(entry, bytes)), bytes: 0 };
+    this.#lastNumber += 1;
+    const number = this.#lastNumber;
+    this.#numbers.add(number);
+    const compiled = this.#compile(module, (bytes) => this.#grow(entry, bytes));
+    const entry: Entry = {
+      ...{ number, bytes: 0, usedMs: performance.now() },
+      compiled: compiled.then((made) => ({ number, module: made })),
+    };
     this.#entries.set(module.digest, entry);
     entry.compiled.catch(() => {
       if (this.#entries.get(module.digest) === entry) this.#drop(module.digest, entry);
     });
     return entry.compiled;
+  }
+
+  /** Whether a module of this number is kept, so that lanes may keep it too. */
+  keeps(number: number): boolean {
+    return this.#numbers.has(number);
+  }
+
+  /** Drops what was not asked for lately. */
+  dropIdle(): void {
+    const sinceMs = performance.now() - IDLE_MS;
+    for (const [digest, entry] of this.#entries) {
+      if (entry.usedMs > sinceMs) return;
+      this.#drop(digest, entry);
+    }
   }
 
   async #compile(module: GuestModule, onBytes: (bytes: number) => void): Promise<WebAssembly.Module> {
@@ -56,7 +96,9 @@ export class ModuleCache {
 
   #drop(digest: string, entry: Entry): void {
     this.#entries.delete(digest);
+    this.#numbers.delete(entry.number);
     this.#bytes -= entry.bytes;
     entry.bytes = 0;
+    this.#onDrop(entry.number);
   }
 }

@@ -121,7 +121,12 @@ export interface Sandbox extends AsyncDisposable {
   stats(): SandboxStats;
 }
 
+/** `kernel` is ours; `sdk` is Extism's JavaScript SDK, slower, against which ours is compared. */
+export type EngineName = "kernel" | "sdk";
+
 export interface SandboxOptions {
+  /** Default `kernel`. */
+  readonly engine?: EngineName;
   /** Worker threads for guests, beside one warm spare. */
   readonly lanes: number;
   /** Calls in one lane at a time: they share a thread, so only one computes while the others wait for hosts. */

@@ -4,59 +4,38 @@
  * SDK's own drop the return code and the output's length, turn error bytes into text, and allocate without a limit.
  */
 import { type CurrentPlugin, createPlugin } from "@extism/extism";
-import type { GuestError, GuestOutcome } from "./sandbox.ts";
+import {
+  EMPTY,
+  Ending,
+  type EngineCall,
+  type EngineEnd,
+  ended,
+  endOfReturn,
+  endOfThrow,
+  failed,
+  httpQuestion,
+  type LogLevel,
+  MAX_MESSAGE_CHARS,
+  MAX_NAME_CHARS,
+  MAX_RANDOM_BYTES,
+  readHttpAnswer,
+  start,
+  trap,
+} from "./engine.ts";
+import { importedMemory, memoryModule } from "./guest-memory.ts";
 
 /** Addresses are a 16-bit index of blocks, read back signed, and indices are not used again: the rest is unusable. */
 const MAX_BLOCKS = 32_766;
 /** What a block costs on the heap beside its bytes; makes empty blocks count too. */
 const BLOCK_OVERHEAD_BYTES = 256;
-const MAX_MESSAGE_CHARS = 8_192;
-/** Names of host functions and variables are cut to this; none is as long. */
-const MAX_NAME_CHARS = 256;
-const MAX_RANDOM_BYTES = 1 << 20;
-const EMPTY = new Uint8Array(0);
-
-export type LogLevel = "debug" | "info" | "warn" | "error";
-
-export interface EngineCall {
-  readonly module: WebAssembly.Module;
-  readonly export: string;
-  readonly input: Uint8Array;
-  readonly memoryMaxBytes: number;
-  readonly maxOutputBytes: number;
-  /** Told how much memory the guest holds (linear and blocks), whenever that is known to have grown. */
-  onMemory(bytes: number): void;
-  /** Suspends the guest until it settles. Throwing an `Ending` ends the guest; anything else does so as a trap. */
-  host(name: string, request: Uint8Array): Promise<Uint8Array>;
-  log(level: LogLevel, message: string): void;
-  /** Milliseconds since the epoch; stands still between two waits. */
-  now(): number;
-  random(bytes: number): Uint8Array;
-}
-
-export interface EngineEnd {
-  /** `exhausted`: there is no address space left for one more instance in this process; the guest did not run. */
-  readonly outcome: GuestOutcome | "exhausted";
-  readonly output: Uint8Array;
-  readonly error?: GuestError;
-}
-
-/** Why the guest must end here and now. */
-export class Ending extends Error {
-  readonly outcome: GuestOutcome;
-  readonly code: string;
-  constructor(outcome: GuestOutcome, code: string, message: string) {
-    super(message);
-    this.outcome = outcome;
-    this.code = code;
-  }
-}
 
 /** Never throws: whatever the guest does is an end. */
 export async function runGuest(call: EngineCall): Promise<EngineEnd> {
   const guest = new Guest(call);
   try {
-    const plugin = await createPlugin(call.module as never, {
+    const memory = importedMemory(call.module);
+    const provided = memory ? [{ name: memory.module, module: memoryModule(memory) }] : [];
+    const plugin = await createPlugin({ wasm: [...provided, { name: "main", module: call.module }] } as never, {
       functions: guest.functions(),
       useWasi: false,
       // The SDK cannot be kept from its own `http_request`, only given the fetch beneath it: the grants are the host's.
@@ -102,16 +81,11 @@ class Guest {
   end(code: number): EngineEnd {
     this.#call.onMemory(this.#held());
     if (this.#ending) return ended(this.#ending);
-    if (this.#error) return { outcome: "guest_error", output: EMPTY, error: readError(this.#error) };
-    if (code !== 0) {
-      return failed("guest_error", "guest_error", `"${this.#call.export}" returned ${code} without setting an error`);
-    }
-    const { byteLength } = this.#output;
-    const most = this.#call.maxOutputBytes;
-    if (byteLength > most) {
-      return failed("guest_error", "too_large", `the output has ${byteLength} bytes; the limit is ${most}`);
-    }
-    return { outcome: "ok", output: this.#output.slice() };
+    const output = this.#output;
+    return endOfReturn(this.#call, {
+      ...{ code, error: this.#error, outputBytes: output.byteLength },
+      output: () => output.slice(),
+    });
   }
 
   /** The guest was thrown out of: by an ending of ours, a trap, or the engine. */
@@ -119,24 +93,7 @@ class Guest {
     const heldBytes = this.#held();
     this.#call.onMemory(heldBytes);
     if (this.#ending) return ended(this.#ending);
-    // Languages without unwinding set their error and then trap.
-    if (this.#error) return { outcome: "guest_error", output: EMPTY, error: readError(this.#error) };
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    if (/Cannot allocate Wasm memory/.test(error.message)) return failed("exhausted", "exhausted", error.message);
-    if (error instanceof RangeError && /call stack/.test(error.message)) {
-      return failed("trap", "stack_overflow", "the guest recursed deeper than the stack");
-    }
-    // A grow that failed is not visible from outside; compilers answer it with `unreachable`.
-    if (heldBytes >= this.#call.memoryMaxBytes * (7 / 8)) {
-      const message = `trapped (${error.message}) holding ${heldBytes} bytes of ${this.#call.memoryMaxBytes}`;
-      return failed("out_of_memory", "out_of_memory", message);
-    }
-    const frames = error.stack?.split("\n").filter((line) => line.includes("wasm")) ?? [];
-    return {
-      outcome: "trap",
-      output: EMPTY,
-      error: { code: "trap", message: error.message, retryable: false, details: { stack: frames.slice(0, 10) } },
-    };
+    return endOfThrow(this.#call, thrown, heldBytes, this.#error);
   }
 
   /** The SDK suspends the guest in exactly those that are literally `async`. */
@@ -218,14 +175,15 @@ class Guest {
    * interface has no errors, so a refusal ends the guest. Response headers are left out: no cap counts their blocks.
    */
   async fetch(url: string, init?: RequestInit): Promise<Response> {
-    const body = init?.body instanceof Uint8Array ? { body_base64: base64(init.body) } : {};
-    const asked = { url, method: init?.method ?? "GET", headers: init?.headers ?? {}, ...body };
-    const answer = await this.#host("http", new TextEncoder().encode(JSON.stringify(asked)));
-    const { ok, error } = JSON.parse(text(answer)) as { ok?: HttpAnswer; error?: GuestError };
-    if (!ok) throw this.#endBy(new Ending("guest_error", error?.code ?? "internal", error?.message ?? "no answer"));
-    const bytes = ok.body_base64 === undefined ? new TextEncoder().encode(ok.body ?? "") : unbase64(ok.body_base64);
-    this.#chargeBytes(undefined, bytes.byteLength);
-    return { status: ok.status, arrayBuffer: async () => bytes.buffer } as Partial<Response> as Response;
+    const body = init?.body instanceof Uint8Array ? init.body : undefined;
+    const answer = await this.#host("http", httpQuestion(url, init?.method ?? "GET", init?.headers ?? {}, body));
+    try {
+      const { status, body: bytes } = readHttpAnswer(answer);
+      this.#chargeBytes(undefined, bytes.byteLength);
+      return { status, arrayBuffer: async () => bytes.buffer } as Partial<Response> as Response;
+    } catch (thrown) {
+      throw this.#endBy(thrown);
+    }
   }
 
   #alloc(context: CurrentPlugin, sizeBytes: number): bigint {
@@ -296,58 +254,6 @@ class Guest {
   }
 }
 
-interface HttpAnswer {
-  readonly status: number;
-  readonly body?: string;
-  readonly body_base64?: string;
-}
-
 const MEMORY_TAG = "[object WebAssembly.Memory]";
 
-/** A module whose only export is `unreachable`: (module (func (export "t") unreachable)). */
-const TRAP_MODULE = Uint8Array.from([
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 116, 0, 0, 10, 5, 1, 3, 0, 0, 11,
-]);
-const trapper = new WebAssembly.Instance(new WebAssembly.Module(TRAP_MODULE)).exports.t as () => void;
-
-/** V8 marks the errors of real traps as uncatchable by wasm; an error made in JavaScript would meet `catch_all`. */
-function trap(): unknown {
-  try {
-    trapper();
-  } catch (thrown) {
-    return thrown;
-  }
-  throw new Error("unreachable was reached");
-}
-
-const ended = ({ outcome, code, message }: Ending) => failed(outcome, code, message);
-
-function failed(outcome: EngineEnd["outcome"], code: string, message: string): EngineEnd {
-  return { outcome, output: EMPTY, error: { code, message, retryable: false } };
-}
-
-/** The guest's error as it wrote it: JSON with a message, or any other bytes, kept as the message. */
-function readError(bytes: Uint8Array): GuestError {
-  const message = start(bytes, MAX_MESSAGE_CHARS * 4);
-  try {
-    const said = JSON.parse(message) as Partial<GuestError> | null;
-    if (typeof said?.message === "string") {
-      return {
-        code: typeof said.code === "string" ? said.code.slice(0, 64) : "guest_error",
-        message: said.message.slice(0, MAX_MESSAGE_CHARS),
-        retryable: said.retryable === true,
-        ...(said.details !== undefined && { details: said.details }),
-      };
-    }
-  } catch {
-    // Not JSON: plain text, as Extism's PDKs write it.
-  }
-  return { code: "guest_error", message: message.slice(0, MAX_MESSAGE_CHARS), retryable: false };
-}
-
-/** The first characters only: a guest's text may be as large as its memory. */
-const start = (bytes: Uint8Array, chars: number) => text(bytes.subarray(0, chars * 4)).slice(0, chars);
-const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-const base64 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-const unbase64 = (encoded: string) => Uint8Array.from(Buffer.from(encoded, "base64"));

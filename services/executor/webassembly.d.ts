@@ -3,13 +3,27 @@ declare namespace WebAssembly {
   interface Module {
     readonly [Symbol.toStringTag]: "WebAssembly.Module";
   }
-  const Module: new (bytes: Uint8Array) => Module;
+  const Module: {
+    new (bytes: Uint8Array): Module;
+    imports(module: Module): { readonly module: string; readonly name: string; readonly kind: string }[];
+  };
   class Instance {
     constructor(module: Module, imports?: object);
     readonly exports: Readonly<Record<string, unknown>>;
   }
   class Memory {
+    constructor(limits: { readonly initial: number; readonly maximum: number });
+    /** Detached by every growth. */
     readonly buffer: ArrayBuffer;
+    grow(pages: number): number;
+  }
+  /** Of type i32 here. */
+  class Global {
+    value: number;
+  }
+  /** JSPI: an import that suspends the guest until the promise settles. */
+  class Suspending {
+    constructor(imported: (...args: never[]) => Promise<number>);
   }
   class RuntimeError extends Error {}
   function compile(bytes: Uint8Array): Promise<Module>;

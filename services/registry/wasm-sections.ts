@@ -50,11 +50,23 @@ interface FlaggedLimits extends Limits {
   readonly flags: number;
 }
 
+/** `start` and `end` are where it lies in the module. */
+interface Import {
+  readonly module: string;
+  readonly name: string;
+  readonly kind: (typeof KINDS)[number];
+  readonly type: string;
+  readonly start: number;
+  readonly end: number;
+  /** Of a memory. */
+  readonly limits?: FlaggedLimits;
+}
+
 export interface Reading {
   readonly sections: readonly Section[];
   readonly types: string[];
   readonly functionTypes: number[];
-  readonly imports: { module: string; name: string; kind: (typeof KINDS)[number]; type: string }[];
+  readonly imports: Import[];
   readonly exports: { name: string; kind: (typeof KINDS)[number]; index: number }[];
   readonly memories: FlaggedLimits[];
   readonly tables: (FlaggedLimits & { readonly element: number })[];
@@ -225,14 +237,16 @@ function readSection(reading: Reading, name: string, cursor: Cursor): void {
       }),
     import: () =>
       each(() => {
+        const start = cursor.at;
         const module = cursor.name();
         const field = cursor.name();
         const kind = KINDS[cursor.byte()];
         if (!kind) throw new Unreadable(`is damaged: an import of no known kind at byte ${cursor.at}`);
         let type: string = kind;
+        let limits: FlaggedLimits | undefined;
         if (kind === "function") type = reading.types[cursor.number()] ?? "unknown";
         else if (kind === "table") table();
-        else if (kind === "memory") cursor.limits();
+        else if (kind === "memory") limits = cursor.limits();
         else if (kind === "global") {
           cursor.valueType();
           cursor.byte();
@@ -240,7 +254,8 @@ function readSection(reading: Reading, name: string, cursor: Cursor): void {
           cursor.byte();
           cursor.number();
         }
-        reading.imports.push({ module, name: field, kind, type });
+        const found = { module, name: field, kind, type, start, end: cursor.at };
+        reading.imports.push(limits ? { ...found, limits } : found);
       }),
     function: () => each(() => reading.functionTypes.push(cursor.number())),
     table: () => each(() => reading.tables.push(table())),

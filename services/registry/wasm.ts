@@ -5,6 +5,12 @@ import { FIELD, type Limits, type Reading, readModule, SECTIONS } from "./wasm-s
 /** Entries of one table; also written in as its maximum. Tables live on the heap of a lane, beside other guests. */
 export const TABLE_MAX_ENTRIES = 131_072;
 
+/**
+ * Whence a normalised module imports its memory, under a name that states its limits: `"millrace:host/memory"
+ * "1:256"` has one page of 64 KiB and grows to 256. The executor reads them there.
+ */
+const MEMORY_MODULE = "millrace:host/memory";
+
 export interface ModuleFacts {
   readonly sizeBytes: number;
   readonly imports: readonly { readonly module: string; readonly name: string; readonly type: string }[];
@@ -73,7 +79,7 @@ export function inspectModule(bytes: Uint8Array, demands: ModuleDemands = {}): M
   const refused = mistakes.length === 0 && !WebAssembly.validate(bytes) && compileError(bytes);
   if (refused) mistakes.push({ field: FIELD, problem: `is not valid WebAssembly: ${refused}`, fix: "build it again" });
   if (mistakes.length) throw Fault.invalid(`${FIELD} cannot run in the sandbox`, mistakes);
-  const [memory] = reading.memories;
+  const [memory] = memoriesOf(reading);
   return {
     sizeBytes: bytes.byteLength,
     imports: reading.imports.map(({ module, name, type }) => ({ module, name, type })),
@@ -89,14 +95,14 @@ export function inspectModule(bytes: Uint8Array, demands: ModuleDemands = {}): M
 }
 
 /**
- * The same module with the maximum of its memory at most `maxPages` and of each table at most TABLE_MAX_ENTRIES, so
- * that growing past it fails inside the guest. Doing it twice changes nothing. Errors: as `inspectModule`, and
- * `invalid` when the memory's minimum is already over the cap.
+ * The same module, importing its memory instead of making it, with a maximum of at most `maxPages`, and with each
+ * table's maximum at most TABLE_MAX_ENTRIES, so that growing past it fails inside the guest. Doing it twice changes
+ * nothing. Errors: as `inspectModule`, and `invalid` when the memory's minimum is already over the cap.
  */
 export function normaliseModule(bytes: Uint8Array, { maxPages }: { readonly maxPages: number }): Uint8Array {
   inspectModule(bytes);
   const reading = readModule(bytes);
-  const [memory] = reading.memories;
+  const [memory] = memoriesOf(reading);
   if (memory && memory.min > maxPages) {
     const problem = `starts with ${memory.min} pages of memory (64 KiB each); the limit is ${maxPages}`;
     const mib = Math.ceil((memory.min * 64) / 1024);
@@ -105,23 +111,44 @@ export function normaliseModule(bytes: Uint8Array, { maxPages }: { readonly maxP
     ]);
   }
   const parts: Uint8Array[] = [bytes.subarray(0, 8)];
-  for (const section of reading.sections) {
-    let body: number[] | undefined;
-    if (SECTIONS[section.id] === "memory") body = vector(reading.memories.map((m) => capped(m, maxPages)));
-    if (SECTIONS[section.id] === "table") {
-      body = vector(reading.tables.map((t) => [t.element, ...capped(t, TABLE_MAX_ENTRIES)]));
+  let imports = memory && importSection(bytes, reading, memory, maxPages);
+  for (const { id, start, end } of reading.sections) {
+    const name = SECTIONS[id];
+    if (imports && id > TYPE_SECTION) {
+      parts.push(imports);
+      imports = undefined;
     }
-    parts.push(
-      body ? Uint8Array.from([section.id, ...leb(body.length), ...body]) : bytes.subarray(section.start, section.end),
-    );
+    if (name === "table") {
+      parts.push(section(id, vector(reading.tables.map((t) => [t.element, ...capped(t, TABLE_MAX_ENTRIES)]))));
+    } else if (!memory || (name !== "memory" && name !== "import")) parts.push(bytes.subarray(start, end));
   }
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.byteLength;
-  }
-  return whole;
+  if (imports) parts.push(imports);
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+const TYPE_SECTION = 1;
+
+/** All imports but that of the memory, which comes last, so that nothing else gets another index. */
+function importSection(bytes: Uint8Array, { imports }: Reading, memory: Limits, maxPages: number): Uint8Array {
+  const others = imports.filter(({ kind }) => kind !== "memory").map(({ start, end }) => bytes.subarray(start, end));
+  const limits = `${memory.min}:${Math.min(memory.max ?? maxPages, maxPages)}`;
+  const entry = [...string(MEMORY_MODULE), ...string(limits), MEMORY_KIND, ...capped(memory, maxPages)];
+  const body = Buffer.concat([Buffer.from(leb(others.length + 1)), ...others, Buffer.from(entry)]);
+  return Buffer.concat([Buffer.from([IMPORT_SECTION, ...leb(body.length)]), body]);
+}
+
+const IMPORT_SECTION = 2;
+const MEMORY_KIND = 2;
+const section = (id: number, body: readonly number[]) => Uint8Array.from([id, ...leb(body.length), ...body]);
+const string = (text: string) => [...leb(text.length), ...Buffer.from(text)];
+
+/** Its own, and the one that a normalised module imports. */
+function memoriesOf({ memories, imports }: Reading) {
+  return [...imports.flatMap((i) => (isOurMemory(i) && i.limits ? [i.limits] : [])), ...memories];
+}
+
+function isOurMemory({ kind, module, name, limits }: Reading["imports"][number]): boolean {
+  return kind === "memory" && module === MEMORY_MODULE && name === `${limits?.min}:${limits?.max}`;
 }
 
 function importMistakes({ imports }: Reading): Mistake[] {
@@ -132,7 +159,7 @@ function importMistakes({ imports }: Reading): Mistake[] {
     mistakes.push({ field: FIELD, problem: `imports WASI (${names(wasi)}), which the sandbox does not have`, fix });
   }
   for (const i of imports) {
-    if (wasi.includes(i)) continue;
+    if (wasi.includes(i) || isOurMemory(i)) continue;
     const field = `${FIELD} import "${i.module}" "${i.name}"`;
     const known = Object.hasOwn(ABI_IMPORTS, i.module) ? ABI_IMPORTS[i.module] : undefined;
     const type = known && Object.hasOwn(known, i.name) ? known[i.name] : undefined;
@@ -148,7 +175,9 @@ function importMistakes({ imports }: Reading): Mistake[] {
   return mistakes;
 }
 
-function storeMistakes({ memories, tables }: Reading): Mistake[] {
+function storeMistakes(reading: Reading): Mistake[] {
+  const { tables } = reading;
+  const memories = memoriesOf(reading);
   const mistakes: Mistake[] = [];
   const refuse = (problem: string, fix: string) => mistakes.push({ field: FIELD, problem, fix });
   if (memories.length > 1) refuse(`has ${memories.length} memories`, "build without multi-memory: one is allowed");

@@ -1,5 +1,11 @@
 /** Calls of hostile guests for tests: generous limits, and what an executor does when a lane is lost. */
-import { type GuestCall, type GuestResult, openSandbox, type Sandbox } from "../../services/executor/sandbox.ts";
+import {
+  type EngineName,
+  type GuestCall,
+  type GuestResult,
+  openSandbox,
+  type Sandbox,
+} from "../../services/executor/sandbox.ts";
 import { Fault } from "../../services/kit/fault.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import { watModule } from "./wat.ts";
@@ -25,7 +31,8 @@ export async function call(plugin: string, name: string, over: Partial<GuestCall
   };
 }
 
-export const open = (lanes: number, callsPerLane = 256) => openSandbox({ lanes, callsPerLane, log: silentLog });
+export const open = (lanes: number, callsPerLane = 256, engine: EngineName = "kernel") =>
+  openSandbox({ lanes, callsPerLane, engine, log: silentLog });
 
 /** What an executor does with an innocent call whose lane was ended. */
 export async function redispatch(sandbox: Sandbox, guest: GuestCall, onDispatch = () => {}): Promise<GuestResult> {

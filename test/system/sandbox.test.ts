@@ -7,10 +7,10 @@ import { call, decode, encode, forEver, open, redispatch } from "../harness/gues
 import { until } from "../harness/until.ts";
 import { watModule } from "../harness/wat.ts";
 
-describe("one guest", () => {
+describe.each(["kernel", "sdk"] as const)("one guest, engine %s", (engine) => {
   let sandbox: Sandbox;
   beforeAll(async () => {
-    sandbox = await open(1);
+    sandbox = await open(1, 256, engine);
   });
   afterAll(() => sandbox[Symbol.asyncDispose]());
   const run = async (plugin: string, name: string, over: Partial<GuestCall> = {}) =>
