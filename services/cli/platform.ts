@@ -52,6 +52,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     listen: LOOPBACK,
     secretKey,
     defaultGrants: env.REGISTRY_DEFAULT_GRANTS === "none" ? "none" : "manifest",
+    widening: env.REGISTRY_WIDENING === "hold" ? "hold" : "allow",
   });
   const { address: registryAddress } = stack.use(await registry.start(registryConfig, ports));
   const schedulerConfig = readConfig(scheduler.settings, env, { listen: LOOPBACK, registry: registryAddress });

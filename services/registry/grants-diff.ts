@@ -2,6 +2,12 @@
 import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { type GrantChange, GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 
+/**
+ * What becomes of an instance that is granted all that is asked for, when a newer version asks for more: it gets it, or
+ * it stays where it is until its grants or its version are set again.
+ */
+export type Widening = "allow" | "hold";
+
 /** One thing that is asked for, in one line, and whether it takes in all that another of its kind means. */
 interface Ask {
   readonly text: string;

@@ -9,7 +9,7 @@ import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { permissionMistakes } from "./permissions.ts";
 import { removeInstance } from "./removal.ts";
-import { checkConfig, running, settle, settledInstance, versionOf } from "./settling.ts";
+import { checkConfig, chosen, settle, settledInstance, versionOf } from "./settling.ts";
 import { type Store, versionsOf } from "./store.ts";
 
 const CHANGEABLE = ["version", "config", "grants", "state", "state_reason"];
@@ -34,8 +34,11 @@ export function instanceMethods(store: Store, closing: AbortSignal): Methods<Ins
           runningVersion: "",
           etag: "",
         };
-        refuse([...stateMistakes(instance.state), ...mistakesOf(instance, versions, true)]);
-        return { instance: await store.instances.create(settledInstance(instance, versions), store.now()) };
+        refuse([
+          ...stateMistakes(instance.state),
+          ...mistakesOf(instance, chosen(instance, versions, "allow").version, versions),
+        ]);
+        return { instance: await store.instances.create(settledInstance(instance, versions, "allow"), store.now()) };
       });
     },
 
@@ -51,6 +54,9 @@ export function instanceMethods(store: Store, closing: AbortSignal): Methods<Ins
     async updateInstance({ instance: given, updateMask }) {
       if (!given) throw Fault.invalid("instance", [{ field: "instance", problem: "is not set" }]);
       const fields = changedFields(updateMask, CHANGEABLE, (path) => isSet(given, path));
+      // Only who names them means them: what was read may be written back whole.
+      const approved = updateMask?.some((path) => path === "grants" || path === "version") ?? false;
+      const widening = approved ? "allow" : store.widening;
       return await store.alone(async () => {
         const { plugin } = await store.instances.get(given.name);
         const versions = await versionsOf(store, idOf(plugin, "plugins"));
@@ -61,8 +67,10 @@ export function instanceMethods(store: Store, closing: AbortSignal): Methods<Ins
           const next = edited(current, given, fields);
           const enabling = next.state === InstanceState.ENABLED && current.state !== InstanceState.ENABLED;
           const moved = next.state === current.state ? [] : stateMistakes(next.state);
-          refuse([...moved, ...mistakesOf(next, versions, fields.has("config") || fields.has("version") || enabling)]);
-          return settledInstance(next, versions);
+          const strictly = fields.has("config") || fields.has("version") || enabling;
+          const { version } = chosen(next, versions, widening);
+          refuse([...moved, ...(strictly ? mistakesOf(next, version, versions) : formMistakesOf(next))]);
+          return settledInstance(next, versions, widening);
         });
         await settle(store, plugin, given.name);
         return { instance: await store.instances.get(given.name) };
@@ -110,11 +118,18 @@ function stateMistakes(state: InstanceState): Mistake[] {
   return [{ field: "state", problem: `${state} cannot be set`, fix: "ENABLED or PAUSED" }];
 }
 
-function mistakesOf(instance: Instance, versions: readonly PluginVersion[], strictly: boolean): Mistake[] {
+function formMistakesOf(instance: Instance): Mistake[] {
   const mistakes: Mistake[] = noteMistakes(instance.state === InstanceState.PAUSED ? instance.stateReason : "");
   if (instance.grants?.only) mistakes.push(...permissionMistakes(instance.grants.only, "grants.only"));
-  if (!strictly) return mistakes;
-  const version = running(instance, versions);
+  return mistakes;
+}
+
+function mistakesOf(
+  instance: Instance,
+  version: PluginVersion | undefined,
+  versions: readonly PluginVersion[],
+): Mistake[] {
+  const mistakes = formMistakesOf(instance);
   if (version) return [...mistakes, ...checkConfig(version, instance.config).mistakes];
   const known = versions.map(versionOf).slice(-20).join(", ");
   return [

@@ -37,6 +37,12 @@ export const settings = {
     ["none", "manifest"] as const,
     "none",
   ),
+  widening: choice(
+    "REGISTRY_WIDENING",
+    "when a newer version asks for more than the one that an instance runs with all grants: give it, or hold it back",
+    ["hold", "allow"] as const,
+    "hold",
+  ),
   bundleMaxMib: whole("REGISTRY_BUNDLE_MAX_MIB", "largest packed bundle, in MiB", [1, 16], 16),
   secretKey: secret(SECRET_KEY_ENV, SECRET_KEY_DOC),
   sweepMs: whole(
@@ -56,7 +62,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
   const secretKeys = readSecretKeys(config.secretKey);
-  const store = await openStore(bus);
+  const store = await openStore(bus, config.widening);
   const limits = { ...BUNDLE_LIMITS, packedBytes: config.bundleMaxMib << 20 };
   const rules = { limits, grants: config.defaultGrants };
   const services = [

@@ -177,7 +177,7 @@ async function defaultInstance(store: Store, version: PluginVersion, grants: Def
     updateTime: undefined,
     etag: "",
   };
-  await store.instances.create(settledInstance(instance, [version]), store.now());
+  await store.instances.create(settledInstance(instance, [version], "allow"), store.now());
   return name;
 }
 

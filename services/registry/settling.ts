@@ -4,13 +4,17 @@ import semver from "semver";
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import type { Mistake } from "../kit/fault.ts";
+import { grantChanges, type Widening, widens } from "./grants-diff.ts";
 import { idOf } from "./names.ts";
 import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge } from "./parameters.ts";
 import { type Checked, compileSchema, type Json } from "./schema.ts";
 import { type Store, versionsOf } from "./store.ts";
 
 const PARALLEL_WRITES = 32;
+/** Permissions named in a reason; `plugin grants` lists all. */
+const MAX_LISTED = 5;
 
 /** `plugins/a/versions/1.0.0` → `1.0.0`. */
 export const versionOf = ({ name }: PluginVersion) => name.slice(name.lastIndexOf("/") + 1);
@@ -25,10 +29,36 @@ export function latest(versions: readonly PluginVersion[]): PluginVersion | unde
   return [...versions].sort((a, b) => newestFirst(versionOf(a), versionOf(b)))[0];
 }
 
-/** The version that an instance runs: its pin, else the newest. */
+/** The version that a settled instance runs. */
 export function running(instance: Instance, versions: readonly PluginVersion[]): PluginVersion | undefined {
-  if (instance.version === "") return latest(versions);
-  return versions.find((version) => versionOf(version) === instance.version);
+  return versions.find((version) => versionOf(version) === instance.runningVersion);
+}
+
+interface Choice {
+  readonly version: PluginVersion | undefined;
+  /** Why it is not the newest; "" when it is, or when it is pinned. */
+  readonly held: string;
+}
+
+/** The version that an instance is to run: its pin, else the newest that it may get. */
+export function chosen(instance: Instance, versions: readonly PluginVersion[], widening: Widening): Choice {
+  if (instance.version !== "") {
+    return { version: versions.find((version) => versionOf(version) === instance.version), held: "" };
+  }
+  const newest = latest(versions);
+  const now = running(instance, versions);
+  if (widening === "allow" || !instance.grants?.allRequested || !now || !newest) return { version: newest, held: "" };
+  const asked = (version: PluginVersion) => grantChanges(now.manifest?.permissions, version.manifest?.permissions);
+  if (!widens(asked(newest))) return { version: newest, held: "" };
+  const order = (a: PluginVersion, b: PluginVersion) => newestFirst(versionOf(a), versionOf(b));
+  const newer = [...versions].sort(order).filter((version) => order(version, now) <= 0);
+  const version = newer.find((candidate) => !widens(asked(candidate))) ?? now;
+  const more = asked(newest).flatMap(({ permission, after, kind }) =>
+    kind === GrantChangeKind.ADDED || kind === GrantChangeKind.WIDENED ? [`${permission} ${after}`] : [],
+  );
+  const listed = more.slice(0, MAX_LISTED).join("; ") + (more.length > MAX_LISTED ? "; …" : "");
+  const fix = "set its grants or its version to let it";
+  return { version, held: `stays on ${versionOf(version)}: ${versionOf(newest)} asks for more (${listed}); ${fix}` };
 }
 
 /** The config with defaults, and every mistake in it. */
@@ -40,10 +70,10 @@ export const asReason = (mistakes: readonly Mistake[]): string =>
   mistakes.map(({ field, problem, fix }) => `${field}: ${problem}${fix ? `; ${fix}` : ""}`).join("\n");
 
 /** An instance under the versions that exist now. One that is paused stays so; enabling it checks it again. */
-export function settledInstance(instance: Instance, versions: readonly PluginVersion[]): Instance {
+export function settledInstance(instance: Instance, versions: readonly PluginVersion[], widening: Widening): Instance {
   if (instance.state === InstanceState.DRAINING) return instance;
   const paused = instance.state === InstanceState.PAUSED;
-  const version = running(instance, versions);
+  const { version, held } = chosen(instance, versions, widening);
   const inError = (stateReason: string, runningVersion: string): Instance =>
     paused ? { ...instance, runningVersion } : { ...instance, runningVersion, state: InstanceState.ERROR, stateReason };
   if (!version) {
@@ -53,7 +83,7 @@ export function settledInstance(instance: Instance, versions: readonly PluginVer
   const { value, mistakes } = checkConfig(version, instance.config);
   const runningVersion = versionOf(version);
   if (mistakes.length) return inError(asReason(mistakes), runningVersion);
-  const state = paused ? {} : { state: InstanceState.ENABLED, stateReason: "" };
+  const state = paused ? {} : { state: InstanceState.ENABLED, stateReason: held };
   return { ...instance, config: value, runningVersion, ...state };
 }
 
@@ -89,7 +119,9 @@ export async function settle(store: Store, plugin: string, only?: string): Promi
   const pipes = instances.length ? await store.pipes.list() : [];
   for (const { name } of instances) {
     const now = store.now();
-    const instance = await store.instances.change(name, "", now, (current) => settledInstance(current, versions));
+    const instance = await store.instances.change(name, "", now, (current) =>
+      settledInstance(current, versions, store.widening),
+    );
     const version = running(instance, versions);
     const own = pipes.filter((pipe) => pipe.instance === name);
     for (let i = 0; i < own.length; i += PARALLEL_WRITES) {

@@ -14,6 +14,7 @@ import type { Blobs, Bus, Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { Semaphore } from "../kit/lifecycle.ts";
 import { type RetryPolicy, retry } from "../kit/retry.ts";
+import type { Widening } from "./grants-diff.ts";
 import { type Kind, keyOf, nameOfKey } from "./names.ts";
 
 /** Tries of a change that others get in the way of. */
@@ -158,9 +159,11 @@ export interface Store {
    */
   alone<T>(work: () => Promise<T>): Promise<T>;
   readonly now: () => number;
+  /** The operator's rule for instances that follow the newest version. */
+  readonly widening: Widening;
 }
 
-export async function openStore(bus: Bus, now: () => number = Date.now): Promise<Store> {
+export async function openStore(bus: Bus, widening: Widening = "hold", now: () => number = Date.now): Promise<Store> {
   const [plugins, instances, pipes, pollers, resources, secrets, locks, windows, blobs] = await Promise.all([
     bus.kv(BUCKETS.plugins),
     bus.kv(BUCKETS.instances),
@@ -186,6 +189,7 @@ export async function openStore(bus: Bus, now: () => number = Date.now): Promise
     windowsOf: async (pipe) =>
       (await retry(READS, () => windows.list(encodeKeyPart(pipe)))).map(({ value }) => Window.decode(value)),
     now,
+    widening,
     async alone(work) {
       using _ = await turn.acquire();
       return await work();
