@@ -1,0 +1,115 @@
+/** HTTP through the host, which allows only what the manifest asks for and the operator grants. */
+#ifndef MILLRACE_HTTP_H
+#define MILLRACE_HTTP_H
+
+#include "host.h"
+
+/** Zero what you do not need: `mr_request ask = {.url = "https://…"}`. */
+typedef struct mr_request {
+  const char *url;
+  /** NULL: GET. */
+  const char *method;
+  /** Names and values in turn, ended by NULL: `(const char *[]){"accept", "text/csv", NULL}`. */
+  const char *const *headers;
+  /** Any bytes; NULL for none. */
+  const char *body;
+  size_t body_length;
+  /** 0: the host's default. The run's own deadline holds in any case. */
+  int32_t timeout_ms;
+} mr_request;
+
+/** An answer of any status, or a failure to get one: look at `failed` first. */
+typedef struct mr_response {
+  bool failed;
+  mr_fault fault;
+  int32_t status;
+  /** Names are lower-case. */
+  const mr_json *headers;
+  mr_bytes body;
+  double elapsed_ms;
+  /** When the server's certificate runs out (RFC 3339), or "" without TLS. */
+  const char *tls_valid_until;
+} mr_response;
+
+MR_API char *mr_encode_base64(const char *bytes, size_t length) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  char *text = mr_bytes_of((length + 2) / 3 * 4).at, *to = text;
+  const uint8_t *from = (const uint8_t *)bytes;
+  for (size_t i = 0; i < length; i += 3) {
+    uint32_t b = i + 1 < length ? from[i + 1] : 0, c = i + 2 < length ? from[i + 2] : 0;
+    uint32_t word = (uint32_t)from[i] << 16 | b << 8 | c;
+    *to++ = digits[word >> 18];
+    *to++ = digits[word >> 12 & 63];
+    *to++ = i + 1 < length ? digits[word >> 6 & 63] : '=';
+    *to++ = i + 2 < length ? digits[word & 63] : '=';
+  }
+  return text;
+}
+
+/** Characters that are none of base64's are passed over. */
+MR_API mr_bytes mr_decode_base64(const char *text) {
+  mr_bytes out = mr_bytes_of(strlen(text) / 4 * 3 + 3);
+  uint32_t word = 0;
+  int bits = 0;
+  out.length = 0;
+  for (; *text && *text != '='; text++) {
+    char c = *text;
+    int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
+              : c == '+' ? 62 : c == '/' ? 63 : -1;
+    if (digit < 0) continue;
+    word = word << 6 | (uint32_t)digit;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    out.at[out.length++] = (char)(word >> bits);
+  }
+  out.at[out.length] = 0;
+  return out;
+}
+
+/** The body of a message that has `body` or `body_base64`. */
+MR_API mr_bytes mr_body_of(const mr_json *message) {
+  const mr_json *encoded = mr_get(message, "body_base64"), *text = mr_get(message, "body");
+  if (encoded->kind == MR_TEXT) return mr_decode_base64(encoded->text);
+  mr_bytes body = {(char *)mr_text(text, ""), text->kind == MR_TEXT ? text->length : 0};
+  return body;
+}
+
+MR_API mr_response mr_http(const mr_request *ask) {
+  mr_writer request = {};
+  mr_open_object(&request);
+  mr_set_text(&request, "url", ask->url);
+  mr_set_text(&request, "method", ask->method ? ask->method : "GET");
+  mr_key(&request, "headers");
+  mr_open_object(&request);
+  for (const char *const *header = ask->headers; header && header[0] && header[1]; header += 2) {
+    mr_set_text(&request, header[0], header[1]);
+  }
+  mr_close(&request);
+  if (ask->body && mr_is_utf8(ask->body, ask->body_length)) {
+    mr_set_bytes(&request, "body", ask->body, ask->body_length);
+  } else if (ask->body) {
+    mr_set_text(&request, "body_base64", mr_encode_base64(ask->body, ask->body_length));
+  }
+  if (ask->timeout_ms > 0) mr_set_integer(&request, "timeout_ms", ask->timeout_ms);
+  mr_close(&request);
+  mr_reply reply = mr_call("http", &request);
+  mr_response response = {
+      reply.failed,
+      reply.fault,
+      (int32_t)mr_integer(mr_get(reply.ok, "status"), 0),
+      mr_get(reply.ok, "headers"),
+      mr_body_of(reply.ok),
+      mr_number(mr_get(reply.ok, "elapsed_ms"), 0),
+      mr_text(mr_get(mr_get(reply.ok, "tls"), "valid_until"), ""),
+  };
+  return response;
+}
+
+/** GET with the host's default time-out. */
+MR_API mr_response mr_http_get(const char *url) {
+  mr_request ask = {url, 0, 0, 0, 0, 0};
+  return mr_http(&ask);
+}
+
+#endif

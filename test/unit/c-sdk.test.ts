@@ -1,0 +1,110 @@
+/** The SDK for C and C++, by its probe, its example and what its builder says when something is wrong. */
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/c/build.js";
+import { describeProbe } from "../harness/probe.ts";
+import { openSandboxed } from "../harness/sandboxed.ts";
+import { workFolder } from "../harness/work-folder.ts";
+
+const PLUGINS = join(import.meta.dirname, "../plugins");
+const SDK = join(import.meta.dirname, "../../plugins-sdk/c");
+/** The compiler as wasm takes ten seconds for C++. */
+const BUILD_TIMEOUT_MS = 120_000;
+
+describeProbe("c", {
+  build: () => buildPlugin(join(PLUGINS, "probe-c")),
+  prints: true,
+  crash: { outcome: "trap", code: "trap", message: /unreachable/ },
+});
+
+describe("example", () => {
+  test(
+    "sunrise and sunset where they are known, and where there are none",
+    async () => {
+      await using guest = await openSandboxed((await buildPlugin(join(SDK, "example"))).wasmPath);
+      const places = [
+        { name: "Greenwich", latitude: 51.4779, longitude: 0 },
+        { name: "Tromsø", latitude: 69.6492, longitude: 18.9553 },
+      ];
+      const input = { config: { places }, begin: "2024-06-20T00:00:00Z", end: "2024-06-21T00:00:00Z" };
+      const { asked, json } = await guest.call("fetch", input);
+      expect(json).toEqual({ status: "ok" });
+      const [greenwich, tromso] = (asked[0]?.request.trim().split("\n") ?? []).map((line) => JSON.parse(line));
+      const minutesFrom = (time: string, known: string) => Math.abs(Date.parse(time) - Date.parse(known)) / 60_000;
+      expect(minutesFrom(greenwich.sunrise, "2024-06-20T03:43:00Z")).toBeLessThan(2);
+      expect(minutesFrom(greenwich.sunset, "2024-06-20T20:21:00Z")).toBeLessThan(2);
+      expect(tromso).toMatchObject({ place: "Tromsø", hours: 24 });
+      expect(tromso).not.toHaveProperty("sunrise");
+      const { error } = await guest.call("fetch", { ...input, config: {} });
+      expect(error?.code).toBe("no_places");
+    },
+    BUILD_TIMEOUT_MS,
+  );
+});
+
+describe("templates", () => {
+  test.each(["template", "template-cpp"])(
+    "%s builds and gives a row a minute",
+    async (name) => {
+      await using work = await workFolder();
+      await cp(join(SDK, name), work.path, { recursive: true });
+      const { wasmPath } = await buildPlugin(work.path, { outDir: work.path });
+      await using guest = await openSandboxed(wasmPath);
+      const window = { begin: "2026-01-01T00:00:00Z", end: "2026-01-01T01:00:00Z" };
+      const { json } = await guest.call("fetch", { config: {}, ...window });
+      expect(json.rows).toHaveLength(60);
+      // In C++ the fallback is made by a constructor.
+      expect(json.rows?.[59]).toEqual({ time: "2026-01-01T00:59:00Z", greeting: "hello", minute: 59 });
+    },
+    BUILD_TIMEOUT_MS,
+  );
+});
+
+describe("builder", () => {
+  const manifest = { name: "broken", version: "1.0.0", interfaces: { fetch: {} } };
+  async function refused(files: Readonly<Record<string, string>>): Promise<string> {
+    await using work = await workFolder();
+    await mkdir(join(work.path, "src"));
+    await writeFile(join(work.path, "plugin.json"), JSON.stringify(manifest));
+    for (const [name, text] of Object.entries(files)) await writeFile(join(work.path, name), text);
+    const thrown = await buildPlugin(work.path, { outDir: work.path }).catch((error: unknown) => error);
+    expect(thrown).toBeInstanceOf(BuildError);
+    return (thrown as Error).message;
+  }
+
+  test(
+    "says where the source is wrong",
+    async () => {
+      const said = await refused({ "src/plugin.c": "#include <millrace.h>\nMR_EXPORT(fetch) { return nothing; }\n" });
+      expect(said).toMatch(/src\/plugin\.c:2:\d+: error: use of undeclared identifier 'nothing'/);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  test(
+    "says what is not exported, and how to export it",
+    async () => {
+      const said = await refused({ "src/plugin.c": "#include <millrace.h>\nMR_EXPORT(fetsh) { return 0; }\n" });
+      expect(said).toContain("does not export fetch");
+      expect(said).toContain("MR_EXPORT(fetch) { … }");
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  test(
+    "names what is not there at link time",
+    async () => {
+      const source = "#include <millrace.h>\nint dial(void);\nMR_EXPORT(fetch) { return dial(); }\n";
+      expect(await refused({ "src/plugin.c": source })).toContain("undefined symbol: dial");
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  test("knows its own folders, and what it needs", async () => {
+    expect(detect(join(SDK, "template"))).toBe(true);
+    expect(detect(join(SDK, "template-cpp"))).toBe(true);
+    expect(detect(PLUGINS)).toBe(false);
+    expect(await doctor()).toMatchObject([{ ok: true, found: expect.stringContaining("clang") }]);
+  });
+});
