@@ -77,7 +77,9 @@ export async function serve(listen: string, services: readonly Service[], option
     server.bindAsync(listen, grpc.ServerCredentials.createInsecure(), (error, bound) => {
       if (!error) return resolve(bound);
       const fix = "stop what listens there, or choose another port (0 picks a free one)";
-      reject(new Fault("unavailable", `cannot listen on ${listen}: ${error.message}; ${fix}`, { cause: error }));
+      // The library wraps what Node said: "No address added out of total 1 resolved errors: [listen EADDRINUSE: …]".
+      const why = /\[(.+)\]/.exec(error.message)?.[1] ?? error.message;
+      reject(new Fault("unavailable", `cannot listen on ${listen}: ${why}; ${fix}`, { cause: error }));
     });
   });
   const host = where.host.includes(":") ? `[${where.host}]` : where.host;

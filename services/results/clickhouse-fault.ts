@@ -50,10 +50,12 @@ export function withoutCredentials(url: string): string {
   return bare.href.replace(/\/$/, "");
 }
 
-/** ClickHouse adds its version and the pipeline's step to a message; neither helps the one who reads it. */
+/** ClickHouse adds its version, the pipeline's step and our own guard's query; none helps the one who reads it. */
 function tidy(message: string): string {
   return message
     .replace(/\(version [^)]*\)/g, "")
     .replace(/:? While executing \w+\.?/g, "")
+    .replace(/(Expected one of: (?:[^,]+, ){5})[\s\S]{80,}$/, "$1…")
+    .replace(/:? In scope SELECT formatQuerySingleLine[\s\S]*$/, "")
     .trim();
 }

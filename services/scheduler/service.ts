@@ -8,7 +8,7 @@ import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { parseSchedule } from "../kit/schedule.ts";
-import { microsOf, timestampOf } from "../kit/time.ts";
+import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
 import { messageId, pollerJob } from "./jobs.ts";
 import { timestampMistake, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
@@ -142,7 +142,9 @@ function nameMistakes(kind: "pipe" | "poller", field: string, name: string): Mis
 function rangeMistakes({ begin, end }: SyncPipeRequest): Mistake[] {
   const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
   if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
-  return [{ field: "end", problem: "is not after begin", fix: "end is exclusive: at least a microsecond later" }];
+  const [from, to] = [begin, end].map((time) => formatTime(microsOf(time)));
+  const fix = "end is exclusive: at least a microsecond later";
+  return [{ field: "end", problem: `${to} is not after begin, ${from}`, fix }];
 }
 
 function mistakesOf(work: () => unknown): readonly Mistake[] {

@@ -76,15 +76,16 @@ test("Ctrl-C twice ends it at once", async () => {
 });
 
 describe("what cannot work is told with its reason", () => {
-  test("a port that is taken", async () => {
+  test.each(["GATEWAY_HTTP", "GATEWAY_GRPC"])("a port that is taken: %s", async (door) => {
     await using home = await folder();
     const squatter = createServer();
     await new Promise<void>((resolve) => squatter.listen(0, "127.0.0.1", resolve));
     const taken = `127.0.0.1:${(squatter.address() as AddressInfo).port}`;
-    const ended = await runCli(["dev"], { ...home.env, GATEWAY_HTTP: taken });
+    const ended = await runCli(["dev"], { ...home.env, [door]: taken });
     squatter.close();
     expect(ended.code).toBe(1);
-    expect(ended.stderr).toContain(taken);
+    expect(ended.stderr).toContain(`cannot listen on ${taken}`);
+    expect(ended.stderr).not.toContain("No address added");
   });
 
   test("no NATS, no ClickHouse", async () => {
