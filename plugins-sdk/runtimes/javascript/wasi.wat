@@ -1,0 +1,26 @@
+;; The six WASI functions that the engine imports: the clock and randomness come from the host, there are no files.
+(module
+  (import "q" "memory" (memory 1))
+  (import "extism:host/env" "load_u8" (func $load_u8 (param i64) (result i32)))
+  (import "extism:host/env" "free" (func $free (param i64)))
+  (import "extism:host/user" "now" (func $now (result f64)))
+  (import "extism:host/user" "random" (func $random (param i32) (result i64)))
+  (func (export "clock_time_get") (param i32 i64 i32) (result i32)
+    (i64.store (local.get 2) (i64.trunc_f64_u (f64.mul (call $now) (f64.const 1e6))))
+    (i32.const 0))
+  (func (export "random_get") (param $to i32) (param $count i32) (result i32)
+    (local $block i64) (local $at i32)
+    (local.set $block (call $random (local.get $count)))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $at) (local.get $count)))
+      (i32.store8 (i32.add (local.get $to) (local.get $at))
+        (call $load_u8 (i64.add (local.get $block) (i64.extend_i32_u (local.get $at)))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br $next)))
+    (call $free (local.get $block))
+    (i32.const 0))
+  ;; 8: no such descriptor.
+  (func (export "fd_close") (param i32) (result i32) (i32.const 8))
+  (func (export "fd_fdstat_get") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_seek") (param i32 i64 i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_write") (param i32 i32 i32 i32) (result i32) (i32.const 8)))

@@ -1,0 +1,10 @@
+/** What TypeScript needs to know of build.js. */
+import type { BuildPlugin } from "../bundle/bundle.js";
+
+export { BuildError, type Built } from "../bundle/bundle.js";
+
+/** Bundles `src/index.ts` (or `.js`) with what it imports, and snapshots the engine that has run its top level. */
+export const buildPlugin: BuildPlugin;
+
+/** Whether a plugin folder is written in this language. */
+export function detect(folder: string): boolean;
