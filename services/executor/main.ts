@@ -23,6 +23,7 @@ import { openDialer } from "./host/dialer.ts";
 import { HttpCache } from "./host/http-cache.ts";
 import { guestKv } from "./host/kv.ts";
 import { publisher } from "./host/publish.ts";
+import { sleep } from "./host/sleep.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
@@ -125,7 +126,11 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const { events } = bus;
   const capacity = config.lanes * config.callsPerLane;
   const publish = publisher(events);
-  const capabilities = (caller: Caller) => ({ call: callCapability(functions, caller), publish: publish(caller) });
+  const capabilities = (caller: Caller) => ({
+    call: callCapability(functions, caller),
+    publish: publish(caller),
+    sleep,
+  });
   const invocations = invocationsOf({
     executor: id,
     guests,
