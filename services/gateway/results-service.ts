@@ -186,7 +186,7 @@ function toRun(record: RunRecord): Run {
     memoryPeakBytes: BigInt(record.memoryPeakBytes),
     hostCalls: Object.fromEntries(Object.entries(record.hostCalls).map(([name, count]) => [name, BigInt(count)])),
     executor: record.executor,
-    rejected: 0n,
+    rejected: BigInt(record.rejected ?? 0),
   };
 }
 

@@ -1,6 +1,7 @@
-/** Column types of a dataset: what authors write, what ClickHouse stores, and what a first batch of rows suggests. */
+/** Column types of a dataset: what authors write, and what ClickHouse stores. */
 import { Fault, type Mistake } from "../kit/fault.ts";
-import type { ColumnType, DatasetSpec, RowObject } from "./records.ts";
+import { COLUMN_NAME, elementOf } from "./evolution.ts";
+import type { ColumnType, DatasetSpec, SchemaPolicy } from "./records.ts";
 
 const PLAIN: Readonly<Record<string, string>> = {
   string: "Nullable(String)",
@@ -21,17 +22,21 @@ const DECIMAL = /^decimal\((\d{1,2}),\s?(\d{1,2})\)$/i;
 /** ClickHouse's widest decimal. */
 const MAX_DECIMAL_DIGITS = 76;
 
-export const columnTypes: readonly string[] = [...Object.keys(PLAIN), "decimal(p,s)"];
-const MAX_COLUMNS = 1_000;
-/** A name that needs no thought in SQL; `_` in front is the envelope's. */
-const COLUMN_NAME = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
+export const columnTypes: readonly string[] = [...Object.keys(PLAIN), "decimal(p,s)", "array(…)"];
+export const MAX_COLUMNS = 1_000;
 const DATASET_NAME = /^[a-z][a-z0-9_]{0,127}$/;
-const RESERVED_DATASETS = ["runs", "logs"];
+const RESERVED_DATASETS = ["runs", "logs", "rejects"];
+const POLICIES = ["evolve", "freeze", "reject"];
 
 /** ClickHouse's type for one of ours, or undefined. */
 export function storageType(type: ColumnType): string | undefined {
   if (type === "label") return LABEL;
   if (type === "labels") return LABELS;
+  const element = elementOf(type);
+  if (element !== undefined) {
+    const inner = element === "json" || elementOf(element) ? undefined : storageType(element);
+    return inner && `Array(${inner})`;
+  }
   const decimal = DECIMAL.exec(type);
   if (!decimal) return PLAIN[type];
   const [precision, scale] = [Number(decimal[1]), Number(decimal[2])];
@@ -43,10 +48,16 @@ export function storageType(type: ColumnType): string | undefined {
 export function typeOfStorage(stored: string): ColumnType {
   if (stored === LABEL) return "label";
   if (stored === LABELS) return "labels";
+  const element = /^Array\((.*)\)$/.exec(stored)?.[1];
+  if (element !== undefined) return `array(${typeOfStorage(element)})`;
   const decimal = /^Nullable\(Decimal\((\d+), (\d+)\)\)$/.exec(stored);
   if (decimal) return `decimal(${decimal[1]},${decimal[2]})`;
   return Object.entries(PLAIN).find(([, storage]) => storage === stored)?.[0] ?? stored;
 }
+
+/** What holds where nobody says: what is declared stays as declared, what is not grows. */
+export const policyOf = ({ schema, columns }: DatasetSpec): SchemaPolicy =>
+  schema ?? (Object.keys(columns).length ? "freeze" : "evolve");
 
 /** Errors: `invalid` with every mistake of the spec. */
 export function checkSpec(spec: DatasetSpec): void {
@@ -54,6 +65,11 @@ export function checkSpec(spec: DatasetSpec): void {
   const names = Object.keys(spec.columns);
   const show = JSON.stringify;
   checkDatasetName(spec.dataset, mistakes);
+  const policy = policyOf(spec);
+  if (!POLICIES.includes(policy)) {
+    const fix = `one of ${POLICIES.join(" ")}`;
+    mistakes.push({ field: "schema", problem: `${show(policy)} is no schema policy`, fix });
+  }
   if (names.length === 0) mistakes.push({ field: "columns", problem: "is empty", fix: "declare at least one column" });
   if (names.length > MAX_COLUMNS) {
     mistakes.push({ field: "columns", problem: `has ${names.length} columns`, fix: `at most ${MAX_COLUMNS}` });
@@ -80,7 +96,7 @@ export function checkSpec(spec: DatasetSpec): void {
     const field = `index[${i}]`;
     if (type === undefined) {
       mistakes.push({ field, problem: `${show(name)} is not among the columns`, fix: names.join(" ") });
-    } else if (type === "json" || type === "labels") {
+    } else if (type === "json" || type === "labels" || elementOf(type)) {
       mistakes.push({ field, problem: `${show(name)} is of type ${type}`, fix: "index by a plain column" });
     }
   }
@@ -95,38 +111,4 @@ function checkDatasetName(dataset: string, mistakes: Mistake[]): void {
   } else if (RESERVED_DATASETS.includes(dataset)) {
     mistakes.push({ field, problem: `${JSON.stringify(dataset)} is kept for Millrace itself`, fix: "choose another" });
   }
-}
-
-const TIMESTAMP = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:?\d{2})?$/;
-
-/**
- * Columns for rows that nobody declared: int64, float64, bool, timestamp or string. A column that is null throughout is
- * left out (it lands in `_extra` until it is declared); one of mixed types is a string; objects and arrays are left
- * out.
- */
-export function inferColumns(rows: Iterable<RowObject>): Record<string, ColumnType> {
-  const seen = new Map<string, ColumnType | undefined>();
-  for (const row of rows) {
-    for (const [name, value] of Object.entries(row)) {
-      if (value === null || value === undefined || !COLUMN_NAME.test(name)) continue;
-      const type = inferType(value);
-      seen.set(name, seen.has(name) ? widen(seen.get(name), type) : type);
-    }
-  }
-  return Object.fromEntries([...seen].filter((entry): entry is [string, ColumnType] => entry[1] !== undefined));
-}
-
-function inferType(value: unknown): ColumnType | undefined {
-  if (typeof value === "boolean") return "bool";
-  if (typeof value === "bigint") return "int64";
-  if (typeof value === "number") return Number.isSafeInteger(value) ? "int64" : "float64";
-  if (typeof value === "string") return TIMESTAMP.test(value) ? "timestamp" : "string";
-  return undefined;
-}
-
-function widen(one: ColumnType | undefined, other: ColumnType | undefined): ColumnType | undefined {
-  if (one === other) return one;
-  if (one === undefined || other === undefined) return undefined;
-  const both = [one, other].sort().join(" ");
-  return both === "float64 int64" ? "float64" : "string";
 }

@@ -2,15 +2,13 @@
 import { createHash } from "node:crypto";
 import { Fault } from "../kit/fault.ts";
 import type { Store } from "./client.ts";
-import { checkSpec, storageType, typeOfStorage } from "./column.ts";
-import type { ColumnType, Dataset, DatasetSpec } from "./records.ts";
+import { checkSpec, policyOf, storageType, typeOfStorage } from "./column.ts";
+import { widest } from "./evolution.ts";
+import type { ColumnType, Dataset, DatasetSpec, SchemaPolicy } from "./records.ts";
 import { DEDUP_WINDOW } from "./schema.ts";
-
-/** Every row says who wrote it. The names are the table's, in the order of an INSERT. */
-export const ENVELOPE = ["_run_id", "_fence", "_attempt", "_chunk", "_resource", "_ingested_at"] as const;
-
-export const rowsTable = (dataset: string) => `${dataset}__rows`;
-export const quote = (name: string) => `\`${name}\``;
+import { literal, quote, rowsTable } from "./sql-names.ts";
+import { addedColumns, VERSION_MARK } from "./stored-columns.ts";
+import { createView } from "./view.ts";
 
 /** Polls of every kind write here. `labels` is a map of text to text. */
 export const METRICS: DatasetSpec = {
@@ -37,10 +35,14 @@ interface Found {
 interface Note {
   readonly datetime?: string | undefined;
   readonly index: readonly string[];
+  readonly schema: SchemaPolicy;
+  readonly timezone?: string | undefined;
 }
 
 export interface Datasets {
   ensure(spec: DatasetSpec): Promise<Dataset>;
+  /** What was said of a dataset that waits for its first rows. */
+  wish(dataset: string): DatasetSpec;
   /** From memory where it can be; undefined when nobody made it. */
   find(dataset: string): Promise<Dataset | undefined>;
   list(): Promise<readonly Dataset[]>;
@@ -52,10 +54,13 @@ export interface Datasets {
 const MAX_STEPS = 12;
 /** How long another process's new columns may go unseen, in milliseconds. An unknown field asks again at once. */
 const REMEMBER_MS = 60_000;
+/** Datasets that wait for their first rows. */
+const MAX_WISHES = 10_000;
 
 export function openDatasets(store: Store, metricDays: number): Datasets {
   const known = new Map<string, { readonly dataset: Dataset; readonly untilMs: number }>();
   const making = new Map<string, Promise<unknown>>();
+  const wishes = new Map<string, DatasetSpec>();
 
   const load = async (name?: string): Promise<Found[]> => {
     const table = `database = {db:String} AND ${name === undefined ? "endsWith(%, '__rows')" : "% = {table:String}"}`;
@@ -76,9 +81,15 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     ]);
     return tables.map((found): Found => {
       const own = columns.filter((column) => column.table === found.name && !column.name.startsWith("_"));
+      const types = new Map<string, ColumnType[]>();
+      for (const { name, type } of own) {
+        const [shown = name] = name.split(VERSION_MARK);
+        types.set(shown, [...(types.get(shown) ?? []), typeOfStorage(type)]);
+      }
       const dataset = {
         dataset: found.name.slice(0, -"__rows".length),
-        columns: Object.fromEntries(own.map((column) => [column.name, typeOfStorage(column.type)])),
+        columns: Object.fromEntries([...types].map(([shown, versions]) => [shown, widest(versions)])),
+        versions: Object.fromEntries([...types].filter(([, versions]) => versions.length > 1)),
         ...readNote(found.comment),
         storedRows: Number(found.rows),
         storedBytes: Number(found.bytes),
@@ -99,10 +110,10 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     }
     const { dataset, viewMark } = found;
     // ADD COLUMN IF NOT EXISTS with another type is silently nothing: two processes may have raced.
-    refuseOtherTypes(dataset, spec);
-    const added = Object.keys(spec.columns).filter((name) => dataset.columns[name] === undefined);
-    const wanted = createView(db, { ...spec, columns: dataset.columns });
-    if (added.length) await store.command(addColumns(db, spec, added));
+    if (spec.schema !== "evolve") refuseOtherTypes(dataset, spec);
+    const added = addedColumns(dataset, spec);
+    const wanted = createView(db, { ...dataset, index: spec.index ?? [] });
+    if (added.length) await store.command(addColumns(db, spec.dataset, added));
     else if (writeNote(dataset) !== writeNote(spec)) await store.command(commentTable(db, spec));
     else if (viewMark !== markOf(wanted)) await store.command(`${wanted} COMMENT ${literal(markOf(wanted))}`);
     else return dataset;
@@ -122,9 +133,20 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
   };
 
   return {
-    async ensure(spec) {
+    wish: (dataset) => wishes.get(dataset) ?? { dataset, columns: {} },
+    async ensure(said) {
+      let spec: DatasetSpec = { ...said, schema: policyOf(said) };
+      if (Object.keys(said.columns).length === 0 && said.schema !== "freeze" && said.schema !== "reject") {
+        const [found] = await load(said.dataset);
+        const { dataset, datetime, index = [] } = spec;
+        wishes.set(dataset, spec);
+        if (wishes.size > MAX_WISHES) wishes.delete(wishes.keys().next().value as string);
+        const bare = { schema: "evolve" as const, versions: {}, storedRows: 0, storedBytes: 0 };
+        if (!found) return { dataset, columns: {}, datetime, index, timezone: spec.timezone, ...bare };
+        spec = { ...spec, columns: found.dataset.columns };
+      }
       const turn = (making.get(spec.dataset) ?? Promise.resolve()).catch(() => undefined).then(() => make(spec));
-      making.set(spec.dataset, turn);
+      making.set(said.dataset, turn);
       return turn;
     },
     async find(name) {
@@ -151,19 +173,20 @@ function refuseOtherTypes(before: Dataset, spec: DatasetSpec): void {
   throw new Fault("conflict", [`dataset ${spec.dataset} has other column types`, ...lines].join("\n"), { mistakes });
 }
 
-const writeNote = ({ datetime, index }: DatasetSpec) => JSON.stringify({ datetime, index: index ?? [] });
+const writeNote = ({ datetime, index, schema, timezone }: DatasetSpec) =>
+  JSON.stringify({ datetime, index: index ?? [], schema, timezone });
 
 function readNote(comment: string): Note {
   try {
-    return JSON.parse(comment) as Note;
+    const note = JSON.parse(comment) as Partial<Note>;
+    return { ...note, index: note.index ?? [], schema: note.schema ?? "freeze" };
   } catch {
-    return { index: [] };
+    return { index: [], schema: "freeze" };
   }
 }
 
 const markOf = (viewSql: string) => createHash("sha256").update(viewSql).digest("hex").slice(0, 16);
 const define = (name: string, type: ColumnType) => `${quote(name)} ${storageType(type)}`;
-const literal = (text: string) => `'${text.replace(/[\\']/g, "\\$&")}'`;
 
 /** Sorted as the view reads it, so that deduplication streams instead of sorting. */
 function createTable(db: string, spec: DatasetSpec, metricDays: number): string {
@@ -183,30 +206,10 @@ function createTable(db: string, spec: DatasetSpec, metricDays: number): string 
   COMMENT ${literal(writeNote(spec))}`;
 }
 
-function addColumns(db: string, spec: DatasetSpec, names: readonly string[]): string {
-  const adds = names.map((name) => `ADD COLUMN IF NOT EXISTS ${define(name, spec.columns[name] ?? "")}`);
-  return `ALTER TABLE ${db}.${rowsTable(spec.dataset)} ${adds.join(", ")}`;
+function addColumns(db: string, dataset: string, added: readonly (readonly [string, ColumnType])[]): string {
+  const adds = added.map(([name, type]) => `ADD COLUMN IF NOT EXISTS ${define(name, type)}`);
+  return `ALTER TABLE ${db}.${rowsTable(dataset)} ${adds.join(", ")}`;
 }
 
 const commentTable = (db: string, spec: DatasetSpec) =>
   `ALTER TABLE ${db}.${rowsTable(spec.dataset)} MODIFY COMMENT ${literal(writeNote(spec))}`;
-
-/**
- * What counts: of each run the committed attempt with the greatest fence, and of it the chunks it names. Rows equal in
- * the index columns are one: the newest by fence, then chunk, then the greatest in the other columns, which is stable.
- */
-export function createView(db: string, spec: DatasetSpec): string {
-  const names = Object.keys(spec.columns);
-  const shown = [...names, "_run_id", "_fence", "_resource", "_ingested_at", "_extra"].map(quote).join(", ");
-  // In the order of the key of `runs`: a million runs are read as a stream, without a hash table of arrays.
-  const live = `SELECT run_id, parts FROM ${db}.runs WHERE dataset = ${literal(spec.dataset)} AND committed = 1
-    ORDER BY run_id DESC, fence DESC, finished DESC LIMIT 1 BY run_id`;
-  const counted = `(_run_id, _fence, _chunk) IN (
-    SELECT run_id, part.1, arrayJoin(range(part.2)) FROM (SELECT run_id, arrayJoin(parts) AS part FROM (${live})))`;
-  const index = spec.index ?? [];
-  const ties = names.filter((name) => !index.includes(name) && !["json", "labels"].includes(spec.columns[name] ?? ""));
-  const order = [...index.map(quote), ...["_fence", "_chunk", "_run_id", ...ties].map((name) => `${quote(name)} DESC`)];
-  const newest = index.length ? `ORDER BY ${order.join(", ")} LIMIT 1 BY ${index.map(quote).join(", ")}` : "";
-  return `CREATE OR REPLACE VIEW ${db}.${spec.dataset} AS
-    SELECT ${shown} FROM ${db}.${rowsTable(spec.dataset)} WHERE ${counted} ${newest}`;
-}

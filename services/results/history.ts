@@ -2,7 +2,8 @@
 import { Fault } from "../kit/fault.ts";
 import { formatTime, parseTime } from "../kit/time.ts";
 import type { Store } from "./client.ts";
-import { type Datasets, quote } from "./datasets.ts";
+import type { Datasets } from "./datasets.ts";
+import { boundedSize, readToken, writeToken } from "./page-token.ts";
 import type {
   LogLevel,
   LogsPage,
@@ -15,6 +16,7 @@ import type {
   RunsPage,
 } from "./records.ts";
 import { decodeRun, type RunRow } from "./run-row.ts";
+import { quote } from "./sql-names.ts";
 
 const MAX_ROWS = 10_000;
 const MAX_PAGE = 1_000;
@@ -26,7 +28,7 @@ export async function readRows(store: Store, datasets: Datasets, request: ReadRo
   if (datetime === undefined && (request.beginUs !== undefined || request.endUs !== undefined)) {
     throw new Fault("invalid", `dataset ${dataset.dataset} has no datetime column; read it without begin and end`);
   }
-  const limit = bounded("limit", request.limit, MAX_ROWS);
+  const limit = boundedSize("limit", request.limit, MAX_ROWS);
   // Rows that arrive while a reader pages are not in its pages: the first page fixes the moment.
   const at = readToken(request.cursor, { offset: 0, asOfMs: Date.now() });
   const time = quote(datetime ?? "");
@@ -56,7 +58,7 @@ export async function readRows(store: Store, datasets: Datasets, request: ReadRo
 const FILTERS = ["kind", "instance", "target", "resource", "outcome", "dataset", "plugin"] as const;
 
 export async function listRuns(store: Store, filter: RunFilter, page: Page): Promise<RunsPage> {
-  const size = bounded("page size", page.size, MAX_PAGE);
+  const size = boundedSize("page size", page.size, MAX_PAGE);
   const after = readToken(page.token, { finished: "", runId: "", fence: "" });
   const where = FILTERS.filter((name) => filter[name] !== undefined).map((name) => `${name} = {${name}:String}`);
   if (filter.sinceUs !== undefined) where.push("finished >= {since:DateTime64(6, 'UTC')}");
@@ -108,7 +110,7 @@ interface LogRow {
 }
 
 export async function runLogs(store: Store, runId: string, page: Page): Promise<LogsPage> {
-  const size = bounded("page size", page.size, MAX_PAGE);
+  const size = boundedSize("page size", page.size, MAX_PAGE);
   const { offset } = readToken(page.token, { offset: 0 });
   const rows = await store.rows<LogRow>(
     `SELECT * FROM ${store.database}.logs WHERE run_id = {runId:String}
@@ -130,25 +132,4 @@ export async function runLogs(store: Store, runId: string, page: Page): Promise<
 /** ClickHouse's parameters take a time without `Z`. */
 function naive(us: bigint | undefined): string {
   return us === undefined ? "" : formatTime(us).replace("T", " ").replace("Z", "");
-}
-
-function bounded(field: string, value: number, max: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw Fault.invalid(field, [{ field, problem: `${value} is not within 1–${max}` }]);
-}
-
-function writeToken(token: object): string {
-  return Buffer.from(JSON.stringify(token)).toString("base64url");
-}
-
-/** A token has the fields and types of `first`, which is where paging starts. */
-function readToken<T extends Record<string, string | number>>(token: string | undefined, first: T): T {
-  if (token === undefined || token === "") return first;
-  try {
-    const read = JSON.parse(Buffer.from(token, "base64url").toString()) as T;
-    if (Object.entries(first).every(([name, value]) => typeof read[name] === typeof value)) return read;
-  } catch {
-    // Said below.
-  }
-  throw Fault.invalid("page token", [{ field: "page token", problem: "is not one of ours", fix: "start without one" }]);
 }

@@ -92,3 +92,15 @@ export function hasLongDigits(bytes: Uint8Array): boolean {
   }
   return false;
 }
+
+/** Whether a number may have more than `digits` behind its point. */
+export function mayBeFiner(bytes: Uint8Array, digits: number): boolean {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  return new RegExp(`\\d(?:\\.\\d{${digits + 1}}|[eE][+-]?\\d)`).test(text);
+}
+
+/** Whether a text ends in a time of day, as one without an offset does. It may be another text than a time. */
+export function mayHaveNaiveTime(bytes: Uint8Array): boolean {
+  return ENDS_IN_CLOCK.test(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"));
+}
+const ENDS_IN_CLOCK = /\d:\d\d(?:\.\d+)?\s?"/;

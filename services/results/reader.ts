@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from "@clickhouse/client";
 import { Fault } from "../kit/fault.ts";
 import { PINNED, type Store } from "./client.ts";
-import { rowsTable } from "./datasets.ts";
 import type { QueryRequest, QueryResult } from "./records.ts";
 import { guardSql, refuseOddNames, type SqlWorld } from "./sql-guard.ts";
+import { rowsTable } from "./sql-names.ts";
 
 export interface ReaderOptions {
   /** The server as a user that can only read, where there is one: a second wall behind the check. */

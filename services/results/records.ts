@@ -79,6 +79,8 @@ export interface RunRecord {
   readonly cpuMs: number;
   readonly wallMs: number;
   readonly memoryPeakBytes: number;
+  /** Rows set aside because they did not fit, of the chunks that count. The store counts them; writers say nothing. */
+  readonly rejected?: number;
   /** Why it failed, or what the guest said. Cut at 8 KiB. */
   readonly message: string;
   readonly executor: string;
@@ -99,8 +101,10 @@ export interface Chunk {
 }
 
 export interface Stored {
-  /** Rows of the chunk. */
+  /** Rows of the chunk that are stored. */
   readonly rows: number;
+  /** Rows that were set aside. */
+  readonly rejected: number;
   readonly bytes: number;
 }
 
@@ -118,8 +122,14 @@ export interface LogLine {
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
-/** string int64 uint64 float64 bool timestamp date decimal(p,s) uuid json. */
+/** string int64 uint64 float64 bool timestamp date decimal(p,s) uuid json, and array(…) of all but json. */
 export type ColumnType = string;
+
+/**
+ * What becomes of rows that do not fit the columns. `evolve`: columns are added and grow wider. `freeze`: unknown
+ * fields go to `_extra`, a wrong type fails the chunk. `reject`: as freeze, but a bad row is set aside.
+ */
+export type SchemaPolicy = "evolve" | "freeze" | "reject";
 
 /** What a pipe or a plugin says about its table. */
 export interface DatasetSpec {
@@ -129,10 +139,17 @@ export interface DatasetSpec {
   readonly datetime?: string | undefined;
   /** Rows equal in these columns are one row: the newest. None: every row stays. */
   readonly index?: readonly string[] | undefined;
+  /** Undefined: evolve without columns, freeze with columns. */
+  readonly schema?: SchemaPolicy | undefined;
+  /** Zone that naive times are in, an IANA name; undefined: they are refused. */
+  readonly timezone?: string | undefined;
 }
 
 export interface Dataset extends DatasetSpec {
   readonly index: readonly string[];
+  readonly schema: SchemaPolicy;
+  /** Types that a column has had, of columns that grew wider; the widest is the one in `columns`. */
+  readonly versions: Readonly<Record<string, readonly ColumnType[]>>;
   /** Rows and bytes on disk, rows of superseded attempts included. */
   readonly storedRows: number;
   readonly storedBytes: number;
@@ -207,6 +224,42 @@ export interface LogsPage {
   readonly nextToken: string | undefined;
 }
 
+export interface RejectFilter {
+  readonly dataset: string;
+  readonly runId?: string | undefined;
+}
+
+/** A row that was set aside, of a chunk that counts. */
+export interface Reject {
+  readonly runId: string;
+  readonly fence: bigint;
+  readonly chunk: number;
+  /** Its place in the chunk, from 1. */
+  readonly row: number;
+  readonly reason: string;
+  /** The line as it came. */
+  readonly raw: string;
+  readonly timeUs: bigint;
+}
+
+export interface RejectsPage {
+  /** By run, fence, chunk and row. */
+  readonly rejects: readonly Reject[];
+  readonly nextToken: string | undefined;
+}
+
+export interface Redrive {
+  readonly dataset: string;
+  readonly runId: string;
+  /** Of the run's lock, held by the caller. */
+  readonly fence: bigint;
+}
+
+export interface Redriven {
+  readonly stored: number;
+  readonly rejected: number;
+}
+
 /** Whether ClickHouse answers, since when, and if not, why. */
 export interface ResultsState {
   readonly ok: boolean;
@@ -219,7 +272,10 @@ export interface ResultsState {
 }
 
 export interface Results extends AsyncDisposable {
-  /** Creates the dataset's table and view or widens them. Errors: `invalid` spec; `conflict` naming both types. */
+  /**
+   * Creates the dataset's table and view or widens them. Without columns the first rows make them; what else the spec
+   * says is kept by this process until then. Errors: `invalid` spec; `conflict` naming both types.
+   */
   ensureDataset(spec: DatasetSpec): Promise<Dataset>;
   /**
    * Resolves once the rows are durable; waits for as long as ClickHouse is away. Errors: `invalid` naming column, row
@@ -244,4 +300,8 @@ export interface Results extends AsyncDisposable {
   getRun(runId: string): Promise<readonly RunRecord[]>;
   runLogs(runId: string, page: Page): Promise<LogsPage>;
   listDatasets(): Promise<readonly Dataset[]>;
+  /** Errors: `not_found` for an unknown dataset. */
+  listRejects(filter: RejectFilter, page: Page): Promise<RejectsPage>;
+  /** Stores what fits by now with its run. Errors: `not_found`; `conflict` when the run has a newer attempt. */
+  redriveRejects(redrive: Redrive): Promise<Redriven>;
 }

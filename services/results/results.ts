@@ -8,11 +8,13 @@ import { METRICS, openDatasets } from "./datasets.ts";
 import { getRun, listRuns, readRows, runLogs } from "./history.ts";
 import { openReader } from "./reader.ts";
 import type { Results } from "./records.ts";
+import { listRejects, redriveRejects } from "./rejects.ts";
 import { prepareSchema } from "./schema.ts";
 import { openWriter } from "./writer.ts";
 
-export { columnTypes, inferColumns } from "./column.ts";
+export { columnTypes } from "./column.ts";
 export { METRICS } from "./datasets.ts";
+export { inferColumns } from "./evolution.ts";
 export * from "./records.ts";
 export { type ClickHouseServer, type ServerOptions, startClickHouse } from "./server.ts";
 
@@ -97,6 +99,8 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     getRun: (runId) => getRun(store, runId),
     runLogs: (runId, page) => runLogs(store, runId, page),
     listDatasets: () => datasets.list(),
+    listRejects: (filter, page) => listRejects(store, datasets, filter, page),
+    redriveRejects: (redrive) => redriveRejects(store, writer, redrive),
     [Symbol.asyncDispose]: () => life.disposeAsync(),
   };
 }

@@ -1,5 +1,6 @@
 /** Rows that have to be looked into: undeclared fields move to `_extra`, and a wrong value is named. */
 import { Fault, type Mistake } from "../kit/fault.ts";
+import { elementOf, isNaiveTime } from "./evolution.ts";
 import type { ColumnType, Dataset, RowObject } from "./records.ts";
 
 /** More mistakes than this say nothing new. */
@@ -33,25 +34,33 @@ function parseExact(line: string): unknown {
 export function parseRows(bytes: Uint8Array): RowObject[] {
   const mistakes: Mistake[] = [];
   const rows: RowObject[] = [];
-  const lines = new TextDecoder().decode(bytes).split("\n");
-  for (const line of lines) {
-    if (line.trim() === "") continue;
-    const field = `row ${rows.length + 1}`;
-    let row: unknown;
-    try {
-      row = parseExact(line);
-    } catch (thrown) {
-      row = undefined;
-      mistakes.push({ field, problem: `${shorten(line)} is not JSON (${(thrown as Error).message})`, fix: ONE_OBJECT });
+  for (const line of readLines(bytes)) {
+    const row = parseRow(line);
+    if (typeof row === "string") {
+      mistakes.push({ field: `row ${rows.length + 1}`, problem: `${shorten(line)} ${row}`, fix: ONE_OBJECT });
     }
-    if (row !== undefined && (typeof row !== "object" || row === null || Array.isArray(row))) {
-      mistakes.push({ field, problem: `${shorten(line)} is not an object`, fix: ONE_OBJECT });
-    }
-    rows.push((row ?? {}) as RowObject);
+    rows.push(typeof row === "string" ? {} : row);
     if (mistakes.length >= MAX_MISTAKES) break;
   }
   if (mistakes.length) throw Fault.invalid("rows", mistakes);
   return rows;
+}
+
+/** Lines that are not blank. */
+export const readLines = (bytes: Uint8Array): string[] =>
+  new TextDecoder()
+    .decode(bytes)
+    .split("\n")
+    .filter((line) => line.trim() !== "");
+
+/** The row, or why the line is none. */
+export function parseRow(line: string): RowObject | string {
+  try {
+    const row = parseExact(line);
+    return typeof row === "object" && row !== null && !Array.isArray(row) ? (row as RowObject) : "is not an object";
+  } catch (thrown) {
+    return `is not JSON (${(thrown as Error).message})`;
+  }
 }
 
 const ONE_OBJECT = "write one JSON object a line";
@@ -69,19 +78,38 @@ export function moveExtras(rows: readonly RowObject[], { columns }: Dataset): Ro
 }
 
 /** What is wrong with the values, at most ten of them. `_extra` takes anything. */
-export function findMistakes(rows: readonly RowObject[], { columns }: Dataset): Mistake[] {
+export function findMistakes(rows: readonly RowObject[], dataset: Dataset): Mistake[] {
   const mistakes: Mistake[] = [];
   for (const [i, row] of rows.entries()) {
-    for (const [name, value] of Object.entries(row)) {
-      const type = columns[name];
-      if (type === undefined || value === null || value === undefined || fits(type, value)) continue;
-      const shown = shorten(typeof value === "bigint" ? String(value) : JSON.stringify(value));
-      mistakes.push({ field: `row ${i + 1}, column ${name}`, problem: `${shown} is not ${WANTED[type] ?? type}` });
+    for (const mistake of mistakesOfRow(row, dataset)) {
+      mistakes.push({ ...mistake, field: `row ${i + 1}, ${mistake.field}` });
       if (mistakes.length >= MAX_MISTAKES) return mistakes;
     }
   }
   return mistakes;
 }
+
+export function mistakesOfRow(row: RowObject, { columns, schema, timezone }: Dataset): Mistake[] {
+  const mistakes: Mistake[] = [];
+  for (const [name, value] of Object.entries(row)) {
+    const type = columns[name];
+    if (type === undefined || value === null || value === undefined) continue;
+    const shown = () => shorten(typeof value === "bigint" ? String(value) : JSON.stringify(value));
+    if (/^(timestamp|date)$/.test(type) && !timezone && isNaiveTime(value)) {
+      const fix = "write it with Z or an offset, or declare the pipe's timezone";
+      mistakes.push({ field: `column ${name}`, problem: `${shown()} ${NO_OFFSET}`, fix });
+    } else if (!fits(type, value) && !(type === "string" && schema === "evolve")) {
+      const wanted = WANTED[type] ?? (elementOf(type) ? `a list of ${elementOf(type)}` : `a ${type}`);
+      mistakes.push({ field: `column ${name}`, problem: `${shown()} is not ${wanted}` });
+    }
+  }
+  return mistakes;
+}
+
+const NO_OFFSET = "has no offset, so nobody knows when it is";
+/** What ClickHouse takes without a word: it wraps numbers over 64 bits, cuts decimals off, reads naive times as UTC. */
+export const isSilent = ({ problem }: Mistake) =>
+  problem.includes(" 64 bits ") || problem.includes(" is not a decimal") || problem.includes(NO_OFFSET);
 
 const WANTED: Readonly<Record<string, string>> = {
   string: "a string",
@@ -96,9 +124,12 @@ const WANTED: Readonly<Record<string, string>> = {
 };
 
 const CLOCK = /^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s?([Zz]|[+-]\d{2}:?\d{2})?)?$/;
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-function fits(type: ColumnType, value: unknown): boolean {
+export function fits(type: ColumnType, value: unknown): boolean {
+  const element = elementOf(type);
+  if (element !== undefined) return Array.isArray(value) && value.every((one) => one === null || fits(element, one));
   switch (type) {
     case "string":
     case "label":
@@ -114,16 +145,28 @@ function fits(type: ColumnType, value: unknown): boolean {
     case "timestamp":
       return typeof value === "number" || (typeof value === "string" && isDay(value) && CLOCK.test(value));
     case "date":
-      return typeof value === "string" && isDay(value);
+      return typeof value === "string" && DAY.test(value) && isDay(value);
     case "uuid":
       return typeof value === "string" && UUID.test(value);
     case "json":
     case "labels":
       return typeof value === "object" && !Array.isArray(value);
     default:
-      return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(String(value));
+      return fitsDecimal(type, value);
   }
 }
+
+/** ClickHouse cuts digits off behind the point without a word. */
+function fitsDecimal(type: ColumnType, value: unknown): boolean {
+  const [, precision = 0, scale = 0] = (/^decimal\((\d+),(\d+)\)$/.exec(type) ?? []).map(Number);
+  const number = /^-?(\d+)(?:\.(\d+))?([eE][+-]?\d+)?$/.exec(String(value));
+  if (!number || (typeof value === "object" && value !== null)) return false;
+  const [, whole = "", fraction = "", exponent] = number;
+  if (exponent !== undefined) return scale >= MAX_EXPONENT_DIGITS;
+  return fraction.replace(/0+$/, "").length <= scale && whole.replace(/^0+/, "").length <= precision - scale;
+}
+/** With this many digits behind the point a number in exponent form is taken without a look at them. */
+const MAX_EXPONENT_DIGITS = 18;
 
 function fitsInteger(value: unknown, low: bigint, high: bigint): boolean {
   const whole = typeof value === "bigint" || Number.isSafeInteger(value) || /^-?\d+$/.test(String(value));

@@ -15,9 +15,12 @@ export interface Retention {
 }
 
 /** The greatest step that this code knows. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const DURABLE = `non_replicated_deduplication_window = ${DEDUP_WINDOW}`;
+
+/** Rows that were set aside: long enough to mend what was wrong. */
+const REJECT_DAYS = 365;
 
 const enumOf = (values: readonly string[]) => `LowCardinality(String) /* ${values.join(" ")} */`;
 
@@ -41,6 +44,15 @@ const steps = (db: string): readonly (readonly string[])[] => [
     SETTINGS ${DURABLE}, ttl_only_drop_parts = 1`,
     `CREATE TABLE IF NOT EXISTS ${db}.schema_version (version UInt32, made DateTime DEFAULT now())
       ENGINE = ReplacingMergeTree ORDER BY version`,
+  ],
+  [
+    `ALTER TABLE ${db}.runs ADD COLUMN IF NOT EXISTS rejected UInt64`,
+    `CREATE TABLE IF NOT EXISTS ${db}.rejects (
+      dataset LowCardinality(String), run_id String, fence UInt64, chunk UInt32, row UInt32,
+      reason String, raw String, time DateTime64(3, 'UTC'), redriven_by UInt64
+    ) ENGINE = ReplacingMergeTree(redriven_by) ORDER BY (dataset, run_id, fence, chunk, row)
+    TTL toDateTime(time) + toIntervalDay(${REJECT_DAYS})
+    SETTINGS ${DURABLE}`,
   ],
 ];
 

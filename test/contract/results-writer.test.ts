@@ -273,9 +273,9 @@ describe("schema", () => {
     ].map(({ f, ...row }) => ({ ...row, f: String(f) }));
     await results.appendChunk(chunkOf({ rows }));
     const dataset = (await results.listDatasets()).find((d) => d.dataset === "weather");
-    expect(dataset?.columns).toEqual({ a: "int64", b: "float64", c: "timestamp", e: "bool", f: "string" });
+    expect(dataset?.columns).toEqual({ a: "int64", b: "float64", c: "timestamp", e: "bool", f: "string", g: "json" });
     await results.commit(runRecord(RUN));
-    expect(await column(results, "SELECT _extra.g.x::Int64 AS x FROM weather ORDER BY x")).toEqual(["1", "2"]);
+    expect(await column(results, "SELECT g.x::Int64 AS x FROM weather ORDER BY x")).toEqual(["1", "2"]);
   });
 
   test("opening twice changes nothing; a newer schema is refused", async () => {

@@ -92,6 +92,7 @@ export function runRecord(over: Partial<RunRecord> & Pick<RunRecord, "runId" | "
     cpuMs: 0,
     wallMs: 0,
     memoryPeakBytes: 0,
+    rejected: 0,
     message: "",
     executor: "executor-1",
     ...over,

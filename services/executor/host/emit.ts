@@ -78,7 +78,9 @@ export class RowSink {
     this.#bufferBytes = 0;
     const sending = this.#append(rows, chunk)
       .then(
-        () => {},
+        (stored) => {
+          this.rows -= stored.rejected;
+        },
         (thrown) => {
           this.fault ??= Fault.from(thrown);
         },

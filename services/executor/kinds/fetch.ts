@@ -6,7 +6,7 @@ import { type Window, WindowState } from "../../../proto/gen/millrace/scheduler/
 import { bare } from "../../../proto/names.ts";
 import type { Fault } from "../../kit/fault.ts";
 import { formatTime, microsOf, timestampOf } from "../../kit/time.ts";
-import type { RunPart } from "../../results/results.ts";
+import type { DatasetSpec, RunPart } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { RowSink } from "../host/emit.ts";
 import { type Capabilities, isObject, parseJson, readRequest } from "../host/functions.ts";
@@ -18,6 +18,7 @@ const DEFAULT_ATTEMPTS = 3;
 const DEFAULT_TIMEOUT = "60s";
 /** Calls with `next` in one run. */
 const MAX_PAGES = 100_000;
+const SCHEMAS = ["evolve", "freeze", "reject"] as const;
 const STATUSES = ["ok", "no_data", "not_modified", "partial"] as const;
 
 export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools): JobRun {
@@ -48,7 +49,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools): 
     },
 
     async execute(attempt) {
-      if (parameters?.columns.length) await tools.ensureDataset(datasetOf(dataset, parameters));
+      if (parameters) await tools.ensureDataset(datasetOf(dataset, parameters));
       return fetchPages(attempt, { dataset, job, subject, pipe, tools, write });
     },
 
@@ -206,7 +207,15 @@ export function pipeInput(pipe: Pipe) {
   return { name: bare(pipe.name), connector: bare(pipe.instance), metric, location, parameters };
 }
 
-function datasetOf(dataset: string, { columns, datetime, index }: PipeParameters) {
+function datasetOf(dataset: string, { columns, datetime, index, schema, timezone }: PipeParameters): DatasetSpec {
   const types = Object.fromEntries(columns.map(({ name, type }) => [name, type]));
-  return { dataset, columns: types, datetime: datetime || undefined, index };
+  const policy = SCHEMAS.find((one) => one === schema);
+  return {
+    dataset,
+    columns: types,
+    datetime: datetime || undefined,
+    index,
+    schema: policy,
+    timezone: timezone || undefined,
+  };
 }

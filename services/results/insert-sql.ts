@@ -1,0 +1,62 @@
+/** INSERT statements for rows of a dataset: fields as guests write them, into the columns that take them. */
+import { storageType } from "./column.ts";
+import type { Dataset } from "./records.ts";
+import { literal, quote, rowsTable } from "./sql-names.ts";
+import { storedColumn } from "./stored-columns.ts";
+
+/** Every row says who wrote it. The names are the table's, in the order of an INSERT. */
+const ENVELOPE: readonly (readonly [string, string])[] = [
+  ["_run_id", "String"],
+  ["_fence", "UInt64"],
+  ["_attempt", "UInt32"],
+  ["_chunk", "UInt32"],
+  ["_resource", "String"],
+  ["_ingested_at", "DateTime64(3, 'UTC')"],
+];
+const EXTRA = ["_extra", "JSON(max_dynamic_paths = 64)"] as const;
+
+/** Text takes whatever comes, as it was written: a column that grew to text gets numbers, too. */
+const TEXT_TAKES_ALL = ["numbers", "bools", "objects", "arrays"]
+  .map((kind) => `input_format_json_read_${kind}_as_strings = 1`)
+  .join(", ");
+const settingsOf = ({ schema }: Dataset) => (schema === "evolve" ? `SETTINGS ${TEXT_TAKES_ALL}` : "");
+
+/** Rows with their envelope written on each line. */
+export function stampedInsert(db: string, dataset: Dataset): string {
+  const table = `${db}.${quote(rowsTable(dataset.dataset))}`;
+  const plain = dataset.schema !== "evolve" && !dataset.timezone && Object.keys(dataset.versions).length === 0;
+  if (plain) return `INSERT INTO ${table} FORMAT JSONEachRow`;
+  const envelope = ENVELOPE.map(([name]) => name).join(", ");
+  return into(table, dataset, envelope, [...ENVELOPE, ...fields(dataset), EXTRA]);
+}
+
+/** The envelope as parameters, the rows as they came. */
+export function bareInsert(db: string, dataset: Dataset): string {
+  const envelope = `{run:String}, {fence:UInt64}, {attempt:UInt32}, {chunk:UInt32}, {resource:String},
+    toDateTime64({ingested:String}, 3, 'UTC')`;
+  return into(`${db}.${quote(rowsTable(dataset.dataset))}`, dataset, envelope, [...fields(dataset), EXTRA]);
+}
+
+/** Reads rows as `bareInsert` does, and stores nothing. */
+export const dryInsert = (dataset: Dataset) =>
+  `INSERT INTO FUNCTION null(${structure([...fields(dataset), EXTRA])}) ${settingsOf(dataset)} FORMAT JSONEachRow`;
+
+type Field = readonly [name: string, type: string];
+
+function into(table: string, dataset: Dataset, envelope: string, from: readonly Field[]): string {
+  const shown = Object.keys(dataset.columns);
+  const taking = shown.map((name) => quote(storedColumn(dataset, name)));
+  return `INSERT INTO ${table} (${[...ENVELOPE.map(([name]) => name), ...taking, "_extra"].join(", ")})
+    SELECT ${[envelope, ...shown.map(quote), "_extra"].join(", ")} FROM input(${structure(from)})
+    ${settingsOf(dataset)} FORMAT JSONEachRow`;
+}
+
+/** A time without an offset is read in the zone of its column, so the zone is the type's while reading. */
+function fields({ columns, timezone }: Dataset): Field[] {
+  return Object.entries(columns).map(([name, type]) => {
+    const stored = storageType(type) ?? type;
+    return [quote(name), timezone ? stored.replaceAll("'UTC'", literal(timezone)) : stored];
+  });
+}
+
+const structure = (all: readonly Field[]) => literal(all.map((field) => field.join(" ")).join(", "));
