@@ -5,12 +5,22 @@ import { openBus } from "../bus/open.ts";
 import type { Bus } from "../bus/ports.ts";
 import * as executor from "../executor/main.ts";
 import * as gateway from "../gateway/main.ts";
-import { readConfig } from "../kit/config.ts";
+import { readConfig, whole } from "../kit/config.ts";
 import type { Logger } from "../kit/log.ts";
 import * as registry from "../registry/main.ts";
 import { openResults, type Results, startClickHouse } from "../results/results.ts";
 import * as scheduler from "../scheduler/main.ts";
 import { secretKeyOf } from "./secret-key.ts";
+
+/** What the embedded stores read. */
+export const embeddedSettings = {
+  memoryMib: whole(
+    "CLICKHOUSE_MEMORY_MIB",
+    "memory that the embedded ClickHouse may take, in MiB",
+    [512, 1 << 20],
+    2_048,
+  ),
+};
 
 export interface PlatformOptions {
   /** Where the embedded stores live. */
@@ -75,15 +85,13 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   return { http, grpc, bus, results, [Symbol.asyncDispose]: () => life.disposeAsync() };
 }
 
-const DEV_CLICKHOUSE_MIB = 2_048;
-
 async function openEmbeddedResults(
   stack: AsyncDisposableStack,
   folder: string,
   env: PlatformOptions["env"],
   log: Logger,
 ): Promise<Results> {
-  const memoryMib = Number(env.CLICKHOUSE_MEMORY_MIB ?? DEV_CLICKHOUSE_MIB);
+  const { memoryMib } = readConfig(embeddedSettings, env);
   const server = stack.use(await startClickHouse({ folder, port: 0, memoryMib, log }));
   return stack.use(await openResults({ url: server.url, readerUrl: server.readerUrl, log }));
 }

@@ -10,19 +10,22 @@ import { openResults } from "../results/results.ts";
 import * as scheduler from "../scheduler/main.ts";
 import type { Invocation } from "./command.ts";
 import { runDemo } from "./demo.ts";
-import { startPlatform } from "./platform.ts";
+import { embeddedSettings, startPlatform } from "./platform.ts";
 import { tellStop } from "./terminal.ts";
+
+const DEFAULT_NATS = "nats://127.0.0.1:4222";
+const DEFAULT_CLICKHOUSE = "http://127.0.0.1:8123";
 
 /** What every service that runs alone reads besides its own settings. */
 const alone = {
-  nats: secret("NATS_URL", "NATS server, with credentials if it wants any: nats://host:4222"),
+  nats: secret("NATS_URL", `NATS server, with credentials if it wants any; not set: ${DEFAULT_NATS}`),
   logLevel: choice("MILLRACE_LOG", "how much is logged to stderr", logLevels, "info"),
 };
 const withResults = {
   ...alone,
   clickhouse: secret(
     "CLICKHOUSE_URL",
-    "ClickHouse over HTTP, with credentials if it wants any: http://user:password@host:8123",
+    `ClickHouse over HTTP, as http://user:password@host:8123; not set: ${DEFAULT_CLICKHOUSE}`,
   ),
   reader: secret(
     "CLICKHOUSE_READER_URL",
@@ -37,9 +40,6 @@ const devSettings = {
   logLevel: choice("MILLRACE_LOG", "how much is logged to stderr", logLevels, "warn"),
 };
 
-const DEFAULT_NATS = "nats://127.0.0.1:4222";
-const DEFAULT_CLICKHOUSE = "http://127.0.0.1:8123";
-
 /** Ends with its parent when that started it with a channel: a killed parent leaves no orphans. */
 function endWithParent(): void {
   if (process.connected) process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
@@ -53,6 +53,7 @@ interface Service<S extends Settings> {
 /** A service with the table it reads; the two meet only here, so that each `start` sees its own settings typed. */
 function standalone<S extends Settings>(service: Service<S>) {
   return {
+    settings: service.settings,
     help: () => helpOf(service.settings),
     async start(name: string, env: NodeJS.ProcessEnv, stack: AsyncDisposableStack): Promise<Running> {
       const config = readConfig(service.settings, env);
@@ -114,8 +115,28 @@ export function runService(name: ServiceName, { env }: Invocation): Promise<void
   });
 }
 
-export const devHelp = () =>
-  helpOf({ ...devSettings, ...registry.settings, ...executor.settings, ...gateway.settings });
+/** In dev the services find each other by themselves: addresses between them are not read. */
+const devReads = {
+  ...devSettings,
+  ...embeddedSettings,
+  ...registry.settings,
+  ...scheduler.settings,
+  ...executor.settings,
+  ...gateway.settings,
+};
+const notInDev = /^(REGISTRY|SCHEDULER|EXECUTOR)_(LISTEN|ADDRESS)$/;
+const devTable: Settings = Object.fromEntries(Object.entries(devReads).filter(([, { env }]) => !notInDev.test(env)));
+
+export const devHelp = () => helpOf(devTable);
+
+/** Every setting that a process of ours reads, by its command. */
+export const settingTables: Readonly<Record<ServiceName | "dev", Settings>> = {
+  gateway: services.gateway.settings,
+  registry: services.registry.settings,
+  scheduler: services.scheduler.settings,
+  executor: services.executor.settings,
+  dev: { ...devSettings, ...embeddedSettings },
+};
 
 /** Runs all services in this process until it is told to stop. */
 export function runDev({ env, flags, terminal }: Invocation): Promise<void> {
