@@ -6,8 +6,12 @@ import type { Subject } from "./catalog.ts";
 import { type Capabilities, hostFunctions } from "./host/functions.ts";
 import { type HttpPorts, httpCapability } from "./host/http.ts";
 import type { GuestKv } from "./host/kv.ts";
+import { pingCapability } from "./host/ping.ts";
 import { queryCapability } from "./host/query.ts";
+import type { Network } from "./host/reach.ts";
 import { secretCapability } from "./host/secret.ts";
+import { snmpCapability } from "./host/snmp.ts";
+import { socketCapability } from "./host/socket.ts";
 import type { CallLimits, HttpGate } from "./limits.ts";
 import type { Quarantines } from "./quarantine.ts";
 import type { GuestCall, GuestResult, Sandbox } from "./sandbox.ts";
@@ -46,12 +50,13 @@ export interface GuestPorts {
   readonly blobs: Blobs;
   readonly results: Results;
   readonly http: HttpPorts;
+  readonly network: Network;
   readonly kv: GuestKv;
   readonly vault: Vault;
   readonly quarantines: Pick<Quarantines, "note">;
 }
 
-export function guestsOf({ sandbox, blobs, results, http, kv, vault, quarantines }: GuestPorts): Guests {
+export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, quarantines }: GuestPorts): Guests {
   const gates = new WeakMap<Subject, HttpGate>();
   const gateOf = (subject: Subject) => {
     const gate = gates.get(subject) ?? { open: 0 };
@@ -63,11 +68,15 @@ export function guestsOf({ sandbox, blobs, results, http, kv, vault, quarantines
       const { instance, grants, release } = subject;
       const denied = () => tally.denied();
       const secrets = vault.of(grants);
+      const reach = network.of(instance, grants, denied);
       const capabilities: Capabilities = {
         http: httpCapability({ instance, grants, secrets, onDenied: denied }, http),
         secret: secretCapability(secrets, denied),
         kv: kv.of(instance, grants.kv, denied),
         query: queryCapability(results, grants.query, denied),
+        socket: socketCapability(reach),
+        ping: pingCapability(reach),
+        snmp: snmpCapability(reach),
         ...extra,
       };
       const host = scrubbedHost(hostFunctions(capabilities, limits, gateOf(subject)), secrets.scrubber);
@@ -91,11 +100,11 @@ export function guestsOf({ sandbox, blobs, results, http, kv, vault, quarantines
       };
       const taped = tally.tape?.record(given, secrets.scrubber);
       try {
-        const result = await sandbox.call(taped?.call ?? given);
+        const result = scrubbedResult(await sandbox.call(taped?.call ?? given), secrets.scrubber);
         taped?.end(result);
         tally.add(result.usage);
         quarantines.note(release, result);
-        return scrubbedResult(result, secrets.scrubber);
+        return result;
       } catch (thrown) {
         const fault = Fault.from(thrown);
         if (fault.code === "unavailable" || fault.code === "exhausted") return { outcome: "not_run", fault };

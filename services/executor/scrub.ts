@@ -129,9 +129,12 @@ export function scrubbedHost(host: HostFunction, scrubber: Scrubber): HostFuncti
 
 export function scrubbedResult(result: GuestResult, scrubber: Scrubber): GuestResult {
   if (scrubber === NO_SCRUBBER) return result;
-  const { error } = result;
+  const { error, usage } = result;
   const said = error && (JSON.parse(scrubber.text(JSON.stringify(error))) as GuestError);
-  return { ...result, output: scrubber.bytes(result.output), ...(said && { error: said }) };
+  // A guest may ask for host functions by any name.
+  const calls = Object.entries(usage.hostCalls).map(([name, count]) => [scrubber.text(name), count]);
+  const used = { ...usage, hostCalls: Object.fromEntries(calls) };
+  return { ...result, output: scrubber.bytes(result.output), usage: used, ...(said && { error: said }) };
 }
 
 /** Without its cause, which may hold anything. */

@@ -18,6 +18,7 @@ import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_
 import { Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import type { Window } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS, bare, JOBS, JOBS_OPTIONS, runIds } from "../../proto/names.ts";
+import { newSecretKey } from "../../proto/secrets.ts";
 import type { Bus, DeadLetter, Queue } from "../../services/bus/ports.ts";
 import { type Executor, type ExecutorPorts, settings, start } from "../../services/executor/main.ts";
 import { readWindow } from "../../services/executor/windows.ts";
@@ -32,6 +33,9 @@ import { until } from "./until.ts";
 const ROOT = join(import.meta.dirname, "../..");
 export const BEGIN = "2024-01-01T00:00:00Z";
 export const END = "2024-01-02T00:00:00Z";
+
+/** Of registry and executors alike. */
+const SECRET_KEY = newSecretKey();
 
 type KitchenConfig = Readonly<Record<string, string | number>>;
 
@@ -55,7 +59,7 @@ export interface Executing extends AsyncDisposable {
 /** `kitchen` has an index and `register`; `larder` is the same module without both: every row stays. */
 export async function openExecuting(bus: Bus, results: Results, log: Logger = silentLog): Promise<Executing> {
   const stack = new AsyncDisposableStack();
-  const registry = stack.use(await startRegistry(bus, { defaultGrants: "manifest" }));
+  const registry = stack.use(await startRegistry(bus, { defaultGrants: "manifest", secretKey: SECRET_KEY }));
   for (const bundle of await kitchenBundles()) {
     await registry.call(PluginsService.publishPlugin, { bundle, validateOnly: false }, 30_000);
   }
@@ -74,7 +78,7 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
     send,
     async executor(over = {}, onStep) {
       const defaults = { listen: "127.0.0.1:0", registry: registry.address, lanes: 1, privateHosts: ["127.0.0.1"] };
-      const config = readConfig(settings, {}, { ...defaults, ...over });
+      const config = readConfig(settings, {}, { ...defaults, secretKey: SECRET_KEY, ...over });
       return stack.use(await start(config, { bus, results, log, ...(onStep && { onStep }) }));
     },
     async instance(instanceId, config, more = {}) {

@@ -137,7 +137,7 @@ export class Tape {
         const said = answer
           ? { answer: kept(answer) }
           : error && { error: { code: error.code, message: scrubber.text(error.message) } };
-        lines.push({ host: { name, request: asked, ...said } });
+        lines.push({ host: { name: scrubber.text(name), request: asked, ...said } });
       }
       const { outcome, output, error } = result;
       lines.push({
