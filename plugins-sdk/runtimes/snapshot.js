@@ -133,7 +133,7 @@ function exportedFunction(sections, wanted) {
 }
 
 
-const WIPED_SIZES = [65_536, 8_192, 1_024, 256, 64, 24];
+const WIPED_SIZES = [65_536, 4_096, 512];
 
 /**
  * Zeroes what the interpreter's allocator holds free, as what was there need not be kept: by allocating it all.

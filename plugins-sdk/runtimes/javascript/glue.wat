@@ -23,6 +23,7 @@
   (import "q" "JS_NewStringLen" (func $JS_NewStringLen (param i32 i32 i32) (result i64)))
   (import "q" "JS_NewNumber" (func $JS_NewNumber (param i32 f64) (result i64)))
   (import "q" "JS_ParseJSON" (func $JS_ParseJSON (param i32 i32 i32 i32) (result i64)))
+  (import "q" "JS_ThrowRangeError" (func $JS_ThrowRangeError (param i32 i32 i32) (result i64)))
   (import "q" "JS_ToCStringLen2" (func $JS_ToCStringLen2 (param i32 i32 i64 i32) (result i32)))
   (import "q" "JS_FreeCString" (func $JS_FreeCString (param i32 i32)))
   (import "q" "JS_NewUint8ArrayCopy" (func $JS_NewUint8ArrayCopy (param i32 i32 i32) (result i64)))
@@ -197,6 +198,36 @@
     (call $JS_FreeCString (local.get $context) (local.get $text))
     (local.get $block))
 
+  ;; JSON of at most 1,000 levels: the engine's parser recurses, and a stack that overflows cannot be caught.
+  (func $parse (param $context i32) (param $bytes i32) (param $length i32) (result i64)
+    (local $at i32) (local $end i32) (local $byte i32) (local $depth i32) (local $quoted i32)
+    (local.set $at (local.get $bytes))
+    (local.set $end (i32.add (local.get $bytes) (local.get $length)))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+      (local.set $byte (i32.load8_u (local.get $at)))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (if (i32.eq (local.get $byte) (i32.const 0x22)) (then
+        (local.set $quoted (i32.eqz (local.get $quoted)))
+        (br $next)))
+      (if (local.get $quoted) (then
+        (if (i32.eq (local.get $byte) (i32.const 0x5c))
+          (then (local.set $at (i32.add (local.get $at) (i32.const 1)))))
+        (br $next)))
+      ;; Brackets and braces differ in one bit.
+      (local.set $byte (i32.or (local.get $byte) (i32.const 0x20)))
+      (if (i32.eq (local.get $byte) (i32.const 0x7b))
+        (then (local.set $depth (i32.add (local.get $depth) (i32.const 1)))))
+      (if (i32.eq (local.get $byte) (i32.const 0x7d))
+        (then (local.set $depth (i32.sub (local.get $depth) (i32.const 1)))))
+      (if (i32.gt_s (local.get $depth) (i32.const 1000)) (then
+        (i64.store (global.get $scratch) (i64.const 0x70656564206f6f74)) ;; "too deep"
+        (i64.store offset=8 (global.get $scratch) (i64.const 0))
+        (return (call $JS_ThrowRangeError (local.get $context) (global.get $scratch) (i32.const 0)))))
+      (br $next)))
+    (call $JS_ParseJSON (local.get $context) (local.get $bytes) (local.get $length)
+      (i32.add (global.get $scratch) (i32.const 40))))
+
   (func $argument (param $argv i32) (param $index i32) (result i64)
     (i64.load (i32.load (i32.add (local.get $argv) (i32.shl (local.get $index) (i32.const 2))))))
 
@@ -217,8 +248,7 @@
       ;; 0: the input of the call, parsed.
       (local.set $length (i32.wrap_i64 (call $input_length)))
       (local.set $bytes (call $take_input (local.get $length)))
-      (local.set $value (call $JS_ParseJSON (local.get $context) (local.get $bytes) (local.get $length)
-        (i32.add (global.get $scratch) (i32.const 40))))
+      (local.set $value (call $parse (local.get $context) (local.get $bytes) (local.get $length)))
       (call $free (local.get $bytes))
       (return (local.get $value)))
       ;; 1: output(text)
@@ -240,8 +270,7 @@
       (call $free_block (local.get $block))
       (local.set $length (i32.wrap_i64 (call $length (local.get $value))))
       (local.set $bytes (call $take_block (local.get $value) (local.get $length)))
-      (local.set $value (call $JS_ParseJSON (local.get $context) (local.get $bytes) (local.get $length)
-        (i32.add (global.get $scratch) (i32.const 40))))
+      (local.set $value (call $parse (local.get $context) (local.get $bytes) (local.get $length)))
       (call $free (local.get $bytes))
       (return (local.get $value)))
       ;; 4: the host's clock, in milliseconds.

@@ -66,8 +66,12 @@ export async function snapshotOf(code, lines) {
   };
   /** @param {string} script @param {string} name */
   const evaluate = (script, name) => {
-    const { at, length } = place(script);
-    return engine.eval(at, length, place(name).at) === 0;
+    const text = place(script);
+    const named = place(name);
+    const threw = engine.eval(text.at, text.length, named.at);
+    engine.release(text.at);
+    engine.release(named.at);
+    return threw === 0;
   };
   /** @param {string} expression */
   const ask = (expression) => {

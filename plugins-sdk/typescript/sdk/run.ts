@@ -63,3 +63,8 @@ export function call<T = unknown>(
 export function publish(subject: string, body: unknown = null): void {
   host.call("publish", { subject, body });
 }
+
+/** Waits without using the CPU. Errors: `deadline` at once when the call would be over before. */
+export function sleep(ms: number): void {
+  host.call("sleep", { ms });
+}

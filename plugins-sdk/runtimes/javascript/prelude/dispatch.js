@@ -27,7 +27,7 @@ export function begin(index) {
   forget();
   try {
     const name = names[index];
-    const result = invoke(name, input());
+    const result = invoke(name, readInput());
     if (isThenable(result)) {
       result.then((value) => succeed(name, value), fail).then(undefined, fail);
     } else {
@@ -53,6 +53,14 @@ export function end() {
 }
 
 const isThenable = (value) => value !== null && typeof value === "object" && typeof value.then === "function";
+
+function readInput() {
+  try {
+    return input();
+  } catch (cause) {
+    throw new PluginError("refused", `the input is not JSON: ${cause.message}`);
+  }
+}
 
 function invoke(name, asked) {
   if (name.startsWith(PREFIX)) return plugin.functions[name.slice(PREFIX.length)](asked);
@@ -169,7 +177,7 @@ function fail(thrown) {
   error(JSON.stringify(failureOf(thrown)));
 }
 
-/** `{code, message, retryable, details}`; the message ends with the author's file and line. */
+/** `{code, message, retryable, details}`; what nobody foresaw says the author's file and line in its message. */
 export function failureOf(thrown) {
   const isError = thrown instanceof Error;
   const frames = framesOf(thrown);
@@ -188,7 +196,8 @@ export function failureOf(thrown) {
   };
   return {
     code: own.code ?? "exception",
-    message: place ? `${said} (at ${place})` : said,
+    // A code of its own means that somebody chose the words: the place stays in the details.
+    message: place && own.code === undefined ? `${said} (at ${place})` : said,
     retryable: own.retryable === true,
     ...(Object.keys(details).length && { details }),
   };
