@@ -23,6 +23,7 @@ import { openDialer } from "./host/dialer.ts";
 import { HttpCache } from "./host/http-cache.ts";
 import { guestKv } from "./host/kv.ts";
 import { publisher } from "./host/publish.ts";
+import { openNetwork } from "./host/reach.ts";
 import { sleep } from "./host/sleep.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
@@ -117,7 +118,8 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const kv = guestKv(await bus.kv(BUCKETS.guest));
   const vault = stack.use(await openVault(await bus.kv(BUCKETS.secrets), config.secretKey, log));
   const http = { dialer, cache: new HttpCache() };
-  const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, kv, vault, quarantines });
+  const network = openNetwork(privateHosts);
+  const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, network, kv, vault, quarantines });
   const windows = await bus.kv(BUCKETS.windows);
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 

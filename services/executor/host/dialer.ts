@@ -100,11 +100,11 @@ const portOf = ({ port, protocol }: buildConnector.Options) => Number(port) || (
 const originOf = ({ host, hostname, protocol }: buildConnector.Options) => `${protocol}//${host ?? hostname}`;
 
 /** Errors: `denied` when no address of the name is open to guests; `unavailable` when it does not resolve. */
-async function openAddresses(
+export async function openAddresses(
   hostname: string,
   port: number,
   privateHosts: PrivateHosts,
-  resolve: NonNullable<DialerOptions["resolve"]>,
+  resolve: NonNullable<DialerOptions["resolve"]> = resolveAll,
 ): Promise<string[]> {
   const bare = hostname.replace(/^\[|\]$/g, "");
   const found = isIP(bare) ? [bare] : await resolve(bare);
