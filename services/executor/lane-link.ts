@@ -7,7 +7,7 @@ import type { FromLane, LaneData, ToLane } from "./lane.ts";
 import type { CompiledModule } from "./module-cache.ts";
 import { newSeed } from "./randomness.ts";
 import type { EngineName, GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
-import { monotonicMs, SLICE_BYTES, Slice } from "./slice.ts";
+import { monotonicMs, SLICE_BYTES, Slice, TRANSFER_OVER_BYTES } from "./slice.ts";
 
 const BOOT_TIMEOUT_MS = 10_000;
 /** A guest whose call is settled already may finish a slice this long before its lane is ended for it. */
@@ -72,6 +72,8 @@ export class LaneLink {
   readonly #onBroken: (verdict: Verdict) => void;
   /** Numbers of the modules that the lane has. */
   readonly #modules = new Set<number>();
+  #outbox: ToLane[] = [];
+  #transfers: ArrayBuffer[] = [];
   #sent = 0;
   #lastId = 0;
   #ended: Promise<void> | undefined;
@@ -90,7 +92,9 @@ export class LaneLink {
       resourceLimits: RESOURCE_LIMITS,
       name: "lane",
     });
-    this.#worker.on("message", (message: FromLane) => this.#receive(message));
+    this.#worker.on("message", (batch: readonly FromLane[]) => {
+      for (const message of batch) this.#receive(message);
+    });
     this.#worker.on("error", (error) => this.#died(error as Error));
     this.#worker.on("exit", () => this.#died(new Error("the thread exited")));
   }
@@ -327,8 +331,17 @@ export class LaneLink {
     this.#onBroken({ reason, label });
   }
 
+  /** Everything of one turn of the loop leaves together. `owned` is given away. */
   #post(message: ToLane, owned?: Uint8Array): void {
-    if (!this.dead) this.#worker.postMessage(message, owned ? [owned.buffer as ArrayBuffer] : []);
+    if (this.dead) return;
+    if (owned && owned.byteLength > TRANSFER_OVER_BYTES) this.#transfers.push(owned.buffer as ArrayBuffer);
+    if (this.#outbox.push(message) === 1) setImmediate(() => this.#send());
+  }
+
+  #send(): void {
+    if (!this.dead) this.#worker.postMessage(this.#outbox, this.#transfers);
+    this.#outbox = [];
+    this.#transfers = [];
   }
 
   #usageOf(resident: Resident): GuestResult["usage"] {

@@ -1,13 +1,13 @@
 /**
- * A lane, inside: the worker thread that runs guests. It reaches the world only by messages to the main thread. One
- * message starts or resumes exactly one guest, and everything that guest then does until it waits happens before the
- * next message is taken (only microtasks lie between), so "who is on the CPU" is known at every moment.
+ * A lane, inside: the worker thread that runs guests. It reaches the world only by messages to the main thread, which
+ * come and go in batches. One message starts or resumes exactly one guest, and everything that guest then does until
+ * it waits happens before the next message is taken up, so "who is on the CPU" is known at every moment.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { Ending, type EngineEnd, type LogLevel, type RunGuest } from "./engine.ts";
 import { Randomness } from "./randomness.ts";
 import type { EngineName } from "./sandbox.ts";
-import { Slice } from "./slice.ts";
+import { monotonicMs, Slice, TRANSFER_OVER_BYTES } from "./slice.ts";
 
 export interface LaneData {
   readonly slice: SharedArrayBuffer;
@@ -77,6 +77,9 @@ class Resident {
   }
 }
 
+/** A guest that never held the CPU for longer may run before the answers of those before it have left. */
+const QUICK_MS = 0.5;
+const QUICK_RUNS = 50;
 const port = parentPort;
 if (!port) throw new Error("lane.ts runs as a worker thread");
 const data = workerData as LaneData;
@@ -88,35 +91,94 @@ const runGuest: RunGuest =
     : (await import("./kernel-engine.ts")).openKernelEngine();
 const modules = new Map<number, WebAssembly.Module>();
 const residents = new Map<number, Resident>();
-const post = (message: FromLane, transfer: ArrayBufferLike[] = []) =>
-  port.postMessage(message, transfer as ArrayBuffer[]);
+/** What came and was not taken up, what was said and not sent. */
+const inbox: ToLane[] = [];
+let outbox: FromLane[] = [];
+let outboxSinceMs = 0;
+let transfers: ArrayBuffer[] = [];
+/** By module: guests of it that ran without a long slice since the last one that had one. */
+const quickRuns = new Map<number, number>();
 
-port.on("message", (message: ToLane) => {
-  if (message.type === "start") return void run(message);
-  if (message.type === "module") return void modules.set(message.number, message.module);
-  if (message.type === "forget") return void modules.delete(message.number);
+/** `bytes` are given away. */
+function post(message: FromLane, bytes?: Uint8Array): void {
+  if (bytes && bytes.byteLength > TRANSFER_OVER_BYTES) transfers.push(bytes.buffer as ArrayBuffer);
+  if (outbox.push(message) === 1) outboxSinceMs = monotonicMs();
+}
+
+function send(): void {
+  if (outbox.length === 0) return;
+  port?.postMessage(outbox, transfers);
+  outbox = [];
+  transfers = [];
+}
+
+port.on("message", (batch: readonly ToLane[]) => {
+  inbox.push(...batch);
+  work();
+});
+
+/** Takes up messages until a guest is on the CPU; called again when it has left it. */
+function work(): void {
+  for (let message = inbox.shift(); message; message = inbox.shift()) {
+    if (take(message)) return;
+  }
+  send();
+}
+
+function leaveCpu(resident: Resident): void {
+  const sliceMs = slice.leave();
+  resident.cpuMs += sliceMs;
+  const { module } = resident.start;
+  if (typeof module === "number") quickRuns.set(module, sliceMs > QUICK_MS ? 0 : (quickRuns.get(module) ?? 0) + 1);
+  // Not at once: the guest that waits from here on is still on the stack.
+  queueMicrotask(work);
+}
+
+/** What others wait for leaves before a guest that may take long begins, or when it has waited long enough. */
+function enterCpu(id: number, { module }: StartMessage): void {
+  const quick = typeof module === "number" && (quickRuns.get(module) ?? 0) >= QUICK_RUNS;
+  if (!quick || (outbox.length > 0 && monotonicMs() - outboxSinceMs > QUICK_MS)) send();
+  slice.enter(id);
+}
+
+/** Returns whether a guest is on the CPU now. */
+function take(message: ToLane): boolean {
+  if (message.type === "start") return begin(message);
+  if (message.type === "module") modules.set(message.number, message.module);
+  if (message.type === "forget") {
+    modules.delete(message.number);
+    quickRuns.delete(message.number);
+  }
+  if (message.type !== "reply" && message.type !== "abandon") return false;
   const resident = residents.get(message.id);
-  if (!resident) return;
+  if (!resident) return false;
   const { waiting } = resident;
   if (message.type === "abandon") resident.abandoned = true;
-  if (!waiting) return;
+  if (!waiting) return false;
   resident.waiting = undefined;
-  slice.enter(message.id);
+  enterCpu(message.id, resident.start);
   if (message.type === "reply") {
     resident.nowMs = message.nowMs;
     waiting.resolve(message.response);
   }
   // Rejecting unwinds and frees the guest's stack at once; a stack that is merely dropped stays allocated.
   else waiting.reject(new Ending("cancelled", "cancelled", "abandoned"));
-});
+  return true;
+}
 
-async function run(start: StartMessage): Promise<void> {
+function begin(start: StartMessage): boolean {
   slice.begin();
-  slice.enter(start.id);
+  enterCpu(start.id, start);
   if (slice.sinceMs > start.startByMs) {
     slice.leave();
-    return post({ type: "done", id: start.id, end: "skipped", used: { cpuMs: 0, memoryPeakBytes: 0 } });
+    post({ type: "done", id: start.id, end: "skipped", used: { cpuMs: 0, memoryPeakBytes: 0 } });
+    return false;
   }
+  void run(start);
+  return true;
+}
+
+async function run(start: StartMessage): Promise<void> {
   const resident = new Resident(start);
   residents.set(start.id, resident);
   const randomness = new Randomness(start.seed);
@@ -138,9 +200,8 @@ async function run(start: StartMessage): Promise<void> {
     },
   });
   residents.delete(start.id);
-  resident.cpuMs += slice.leave();
-  const owned = end.output.byteLength > 0 ? [end.output.buffer] : [];
-  post({ type: "done", id: start.id, end, used: resident.used }, owned);
+  leaveCpu(resident);
+  post({ type: "done", id: start.id, end, used: resident.used }, end.output);
 }
 
 function callHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {
@@ -148,8 +209,8 @@ function callHost(resident: Resident, name: string, request: Uint8Array): Promis
   const { id } = resident.start;
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
   resident.waiting = { resolve, reject };
-  resident.cpuMs += slice.leave();
-  post({ type: "host", id, name, request, used: resident.used }, [request.buffer]);
+  leaveCpu(resident);
+  post({ type: "host", id, name, request, used: resident.used }, request);
   return promise;
 }
 
@@ -163,3 +224,4 @@ function countHostCall(resident: Resident): void {
 }
 
 post({ type: "ready" });
+send();
