@@ -223,6 +223,11 @@ describe("snmp", () => {
   });
 });
 
+test("the SDK's typed helpers say the same", async () => {
+  const { body } = await at.call("typed", { tcp: tcpPort, udp: udpPort, snmp: snmpPort, oid: `${NAME_OID}.0` });
+  expect(body.output).toEqual({ udp: "ABC", tcp: "HELLO\r\n", reachable: true, name: "oven ☃", echo: 7 });
+});
+
 test("no descriptor stays open, however the calls ended", async () => {
   const requests: [string, object][] = [
     ["socket", { proto: "tcp", host: HOST, port: tcpPort, send: "bye\n" }],

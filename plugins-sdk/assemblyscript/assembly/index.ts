@@ -10,6 +10,7 @@ export { httpGet, HttpReply, HttpRequest } from "./http";
 export { Json, JsonKind } from "./json";
 export { JsonWriter } from "./json-writer";
 export { kvCreate, kvDelete, kvGet, kvList, kvPut, kvUpdate } from "./kv";
+export { ping, Snmp, SocketReply, SocketRequest } from "./network";
 export { DiscoverCall, Metrics, PollCall, Resource } from "./poll";
 export { Query, QueryReply } from "./query";
 export { RouteCall } from "./route";

@@ -1,5 +1,7 @@
 /** A test guest that asks the host for whatever it is told to, and says what it was answered. */
-import { call, fail, FunctionCall, httpGet, Json } from "@millrace/assemblyscript";
+import {
+  call, callFunction, fail, FunctionCall, httpGet, Json, ping, publish, Snmp, SocketRequest,
+} from "@millrace/assemblyscript";
 
 /** {name, request, times}: the answer to the last of `times` equal host calls. */
 export function function_ask(): i32 {
@@ -35,4 +37,26 @@ export function function_slow(): i32 {
   const run = FunctionCall.read();
   const reply = httpGet(run.input.asText());
   return reply.failed ? reply.fail() : run.ok(Json.text(reply.text));
+}
+
+/** {tcp, udp, snmp}: ports of this machine; what each typed helper of the SDK was answered. */
+export function function_typed(): i32 {
+  const run = FunctionCall.read();
+  const host = "127.0.0.1";
+  const udp = new SocketRequest("udp", host, <i32>run.input.get("udp").asInteger()).text("abc").timeout(2000).send();
+  if (udp.failed) return udp.fail();
+  const tcp = new SocketRequest("tcp", host, <i32>run.input.get("tcp").asInteger()).text("hello\n");
+  const line = tcp.expectUntil("\r\n").send();
+  if (line.failed) return line.fail();
+  const there = ping("tcp", host, <i32>run.input.get("tcp").asInteger());
+  if (there.failed) return there.fail();
+  const device = new Snmp(host, <i32>run.input.get("snmp").asInteger()).oid(run.input.get("oid").asText()).get();
+  if (device.failed) return device.fail();
+  const other = callFunction("capable", "echo", Json.integer(7));
+  if (other.failed) return other.fail();
+  const told = publish("status", Json.text("typed"));
+  if (told.failed) return told.fail();
+  const answer = Json.object().set("udp", Json.text(udp.text)).set("tcp", Json.text(line.text));
+  answer.set("reachable", there.ok.get("reachable")).set("name", device.ok.get("values").at(0).get("value"));
+  return run.ok(answer.set("echo", other.ok.get("output")));
 }
