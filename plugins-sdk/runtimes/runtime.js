@@ -94,7 +94,9 @@ async function built(recipe, path) {
 async function pinned(pin) {
   const installed = versionOf(pin.package);
   const path = join(folderOf(pin.package), pin.file);
-  const sha256 = createHash("sha256").update(await readFile(path)).digest("hex");
+  const sha256 = createHash("sha256")
+    .update(await readFile(path))
+    .digest("hex");
   if (installed !== pin.version || sha256 !== pin.sha256) {
     const found = `${installed} (${pin.file} ${sha256.slice(0, 12)})`;
     throw new Error(`${pin.package} ${pin.version} is needed, ${found} is installed; run: npm ci`);

@@ -5,8 +5,8 @@
 import {
   appended,
   CODE,
-  countOf,
   Cursor,
+  countOf,
   DATA,
   DATA_COUNT,
   EXPORT,
@@ -79,7 +79,13 @@ export function snapshot(module, instance, exported, { stack } = {}) {
   const entries = exported.map((name, i) => exportEntry(name, FUNCTION_KIND, firstThunk + i));
   const section = (/** @type {number} */ id) => /** @type {Uint8Array} */ (sections.get(id));
   sections.set(TYPE, appended(section(TYPE), [EXPORT_TO_I32]));
-  sections.set(FUNCTION, appended(section(FUNCTION), exported.map(() => unsigned(type))));
+  sections.set(
+    FUNCTION,
+    appended(
+      section(FUNCTION),
+      exported.map(() => unsigned(type)),
+    ),
+  );
   sections.set(MEMORY, vector([Buffer.concat([Buffer.of(0), unsigned(bytes.length / PAGE_BYTES)])]));
   sections.set(GLOBAL, globalSection(globals));
   sections.set(EXPORT, vector([exportEntry("memory", MEMORY_KIND, 0), ...entries]));
@@ -131,7 +137,6 @@ function exportedFunction(sections, wanted) {
   }
   throw new Error(`the interpreter does not export ${wanted}`);
 }
-
 
 const WIPED_SIZES = [65_536, 4_096, 512];
 

@@ -91,7 +91,7 @@ async function bundle(root) {
   });
   const textOf = (/** @type {string} */ end) =>
     /** @type {{ text: string }} */ (outputFiles.find(({ path }) => path.endsWith(end))).text;
-  const isOwn = (/** @type {string} */ file) => !resolve(root, file).startsWith(SDK + sep + "sdk" + sep);
+  const isOwn = (/** @type {string} */ file) => !resolve(root, file).startsWith(join(SDK, "sdk", sep));
   return {
     code: textOf("plugin.js"),
     lines: linesOf(JSON.parse(textOf("plugin.js.map")), isOwn),

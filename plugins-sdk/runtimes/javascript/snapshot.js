@@ -75,7 +75,8 @@ export async function snapshotOf(code, lines) {
   };
   /** @param {string} expression */
   const ask = (expression) => {
-    if (!evaluate(`__build.say(JSON.stringify(${expression} ?? null))`, "build.js")) throw new Error(`${expression} threw`);
+    if (!evaluate(`__build.say(JSON.stringify(${expression} ?? null))`, "build.js"))
+      throw new Error(`${expression} threw`);
     return JSON.parse(/** @type {string} */ (said.pop()));
   };
 

@@ -72,15 +72,18 @@ export class HttpReply {
     const afterMs = this.retryAfterMs;
     const details = { status: this.status, ...(afterMs !== undefined && { retry_after_ms: afterMs }) };
     const shown = this.text.slice(0, SHOWN_BODY_CHARACTERS);
-    throw new PluginError(`http_${this.status}`, `${this.url} answered ${this.status}: ${shown}`, { retryable, details });
+    throw new PluginError(`http_${this.status}`, `${this.url} answered ${this.status}: ${shown}`, {
+      retryable,
+      details,
+    });
   }
 }
 
 /** Resolves for every status. Errors: `denied`, `unavailable`, `deadline`, `too_large`. */
 function send(method: string, url: string | URL, options: HttpOptions = {}): HttpReply {
   const { json, body = json === undefined ? undefined : JSON.stringify(json), timeoutMs } = options;
-  const typed = json === undefined ? {} : { "content-type": "application/json" };
-  const headers = { ...typed, ...options.headers };
+  const headers: Record<string, string> = json === undefined ? {} : { "content-type": "application/json" };
+  Object.assign(headers, options.headers);
   return new HttpReply(host.exchange({ method, url: withQuery(String(url), options.query), headers, body, timeoutMs }));
 }
 

@@ -16,7 +16,11 @@ export function show(value, depth = 0, seen = new Set()) {
   if (depth >= MAX_DEPTH) return Array.isArray(value) ? "[…]" : "{…}";
   const inner = new Set(seen).add(value);
   const each = (item) => show(item, depth + 1, inner);
-  if (value instanceof Map) return `Map(${value.size}) {${[...value].slice(0, MAX_ITEMS).map(([k, v]) => `${each(k)} => ${each(v)}`).join(", ")}}`;
+  if (value instanceof Map)
+    return `Map(${value.size}) {${[...value]
+      .slice(0, MAX_ITEMS)
+      .map(([k, v]) => `${each(k)} => ${each(v)}`)
+      .join(", ")}}`;
   const isList = Array.isArray(value) || ArrayBuffer.isView(value) || value instanceof Set;
   if (isList) {
     const items = [...value];

@@ -100,7 +100,9 @@ function windowOf({ begin: from, end: to }) {
 
 function addBodyReaders(asked) {
   const bytes = () =>
-    asked.body_base64 === undefined ? new TextEncoder().encode(asked.body ?? "") : Uint8Array.fromBase64(asked.body_base64);
+    asked.body_base64 === undefined
+      ? new TextEncoder().encode(asked.body ?? "")
+      : Uint8Array.fromBase64(asked.body_base64);
   Object.defineProperties(asked, {
     bytes: { value: bytes },
     text: { value: () => (asked.body_base64 === undefined ? (asked.body ?? "") : new TextDecoder().decode(bytes())) },
@@ -158,7 +160,10 @@ function responseOf(value) {
   if (body === undefined) return { status, headers: plain };
   if (typeof body === "string") return textResponse(status, plain, body, "text/plain; charset=utf-8");
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) {
-    const bytes = body instanceof ArrayBuffer ? new Uint8Array(body) : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+    const bytes =
+      body instanceof ArrayBuffer
+        ? new Uint8Array(body)
+        : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { status, headers: typed(plain, "application/octet-stream"), body_base64: bytes.toBase64() };
   }
   return textResponse(status, plain, JSON.stringify(body), "application/json; charset=utf-8");

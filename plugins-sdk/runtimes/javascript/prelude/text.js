@@ -82,7 +82,8 @@ function clone(value, seen) {
   if (value instanceof Date) return remember(new Date(value.getTime()));
   if (value instanceof RegExp) return remember(new RegExp(value.source, value.flags));
   if (value instanceof ArrayBuffer) return remember(value.slice(0));
-  if (value instanceof DataView) return remember(new DataView(clone(value.buffer, seen), value.byteOffset, value.byteLength));
+  if (value instanceof DataView)
+    return remember(new DataView(clone(value.buffer, seen), value.byteOffset, value.byteLength));
   if (ArrayBuffer.isView(value)) {
     return remember(new value.constructor(clone(value.buffer, seen), value.byteOffset, value.length));
   }

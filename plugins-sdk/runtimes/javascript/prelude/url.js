@@ -8,6 +8,7 @@ const HOST = /^(?:\[[0-9a-f:.]+\]|[^\s#%/:<>?@[\\\]^|]+)$/i;
 const escaped = (text, forbidden) =>
   text.replace(forbidden, (found) => encodeURIComponent(found.toWellFormed()).replace(/[!'()*]/g, percent));
 const percent = (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+const IN_OPAQUE = /\p{Cc}|[^\0-\x7f]+/gu;
 const IN_PATH = /[\0-\x20"#<>?^`{}\x7f]|[^\0-\x7f]+/g;
 const IN_QUERY = /[\0-\x20"#'<>\x7f]|[^\0-\x7f]+/g;
 const IN_HASH = /[\0-\x20"<>`\x7f]|[^\0-\x7f]+/g;
@@ -25,7 +26,9 @@ class URL {
   #params;
 
   constructor(url, base) {
-    const text = String(url).trim().replace(/[\t\n\r]/g, "");
+    const text = String(url)
+      .trim()
+      .replace(/[\t\n\r]/g, "");
     const absolute = ABSOLUTE.exec(text);
     if (absolute) this.#readAbsolute(absolute[1].toLowerCase(), absolute[2], text);
     else if (base === undefined) throw new TypeError(`Invalid URL: ${text}`);
@@ -53,7 +56,7 @@ class URL {
     this.#query = cleanQuery(query);
     this.#hash = cleanHash(hash);
     if (!(scheme in DEFAULT_PORTS)) {
-      this.#path = escaped(before, /[\0-\x1f\x7f]|[^\0-\x7f]+/g);
+      this.#path = escaped(before, IN_OPAQUE);
       return;
     }
     const [, authority, path] = /^[\\/]*([^\\/]*)(.*)$/s.exec(before);
@@ -206,7 +209,9 @@ const formDecoded = (text) => {
   }
 };
 const formEncoded = (text) =>
-  encodeURIComponent(String(text).toWellFormed()).replace(/[!'()~]/g, percent).replace(/%20/g, "+");
+  encodeURIComponent(String(text).toWellFormed())
+    .replace(/[!'()~]/g, percent)
+    .replace(/%20/g, "+");
 
 class URLSearchParams {
   #pairs = [];

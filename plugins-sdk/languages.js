@@ -1,0 +1,17 @@
+/** The languages that plugins are built from, in the order in which a folder is asked whether it is one of theirs. */
+import * as assemblyscript from "./assemblyscript/build.js";
+import * as c from "./c/build.js";
+import * as typescript from "./typescript/build.js";
+
+/**
+ * @type {readonly {
+ *   name: string,
+ *   detect(folder: string): boolean,
+ *   buildPlugin: import("./bundle/bundle.js").BuildPlugin,
+ * }[]}
+ */
+export const languages = [
+  { name: "typescript", ...typescript },
+  { name: "assemblyscript", ...assemblyscript },
+  { name: "c", ...c },
+].map(({ name, detect, buildPlugin }) => ({ name, detect, buildPlugin }));
