@@ -1,4 +1,4 @@
-/** The key of the secrets of an embedded platform: made once, kept in a file of its folder that only its owner reads. */
+/** The key of the secrets of an embedded platform: made once, in a file of its folder that only its owner reads. */
 import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { newSecretKey, SECRET_KEY_ENV } from "../../proto/secrets.ts";

@@ -193,7 +193,7 @@ class Exchange {
   }
 }
 
-/** All headers: several of one name joined as HTTP joins them, and one by one beside, as cookies cannot be taken apart. */
+/** All headers: several of one name joined as HTTP joins them; one by one beside, as cookies cannot be taken apart. */
 function headersOf(raw: Dispatcher.ResponseData["headers"], scrub: (text: string) => string) {
   const headers: Record<string, string> = {};
   const repeated: Record<string, string[]> = {};
