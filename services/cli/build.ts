@@ -19,16 +19,28 @@ export interface Built {
   readonly cached: boolean;
 }
 
+interface Language {
+  readonly name: string;
+  detect(folder: string): boolean;
+  buildPlugin(folder: string): Promise<Built>;
+}
+
 /** Builds a plugin's folder into a bundle. Errors: `invalid` with the compiler's words, file and line included. */
 export async function buildPlugin(folder: string): Promise<Built> {
   if (!existsSync(join(folder, "plugin.json"))) {
     const fix = "name the folder that plugin.json is in";
     throw Fault.invalid("plugin build", [{ field: "folder", problem: `"${folder}" has no plugin.json`, fix }]);
   }
-  const builder = pathToFileURL(join(root, "plugins-sdk/assemblyscript/build.js")).href;
-  const { buildPlugin: build } = (await import(builder)) as { buildPlugin(folder: string): Promise<Built> };
+  const table = pathToFileURL(join(root, "plugins-sdk/languages.js")).href;
+  const { languages } = (await import(table)) as { languages: readonly Language[] };
+  const language = languages.find(({ detect }) => detect(resolve(folder)));
+  if (!language) {
+    const problem = `"${folder}" holds no source in a language that is known`;
+    const fix = `begin from a template: plugins-sdk/{${languages.map(({ name }) => name).join(",")}}`;
+    throw Fault.invalid("plugin build", [{ field: "folder", problem, fix }]);
+  }
   try {
-    return await build(resolve(folder));
+    return await language.buildPlugin(resolve(folder));
   } catch (thrown) {
     throw new Fault("invalid", `${folder} does not build:\n${Fault.from(thrown).message}`, { cause: thrown });
   }
