@@ -27,6 +27,7 @@ import { openNetwork } from "./host/reach.ts";
 import { sleep } from "./host/sleep.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
+import { cleanGuestKv } from "./kv-cleaning.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
 import { openQuarantines } from "./quarantine.ts";
 import { openRecorder, RECORD_MODES } from "./recording/recorder.ts";
@@ -115,12 +116,15 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
       log,
     }),
   );
-  const kv = guestKv(await bus.kv(BUCKETS.guest));
+  const guestEntries = await bus.kv(BUCKETS.guest);
+  const kv = guestKv(guestEntries);
   const vault = stack.use(await openVault(await bus.kv(BUCKETS.secrets), config.secretKey, log));
   const http = { dialer, cache: new HttpCache() };
   const network = openNetwork(privateHosts);
   const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, network, kv, vault, quarantines });
   const windows = await bus.kv(BUCKETS.windows);
+  const locks = await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
+  stack.use(cleanGuestKv({ catalog, guest: guestEntries, locks, executor: id, log }));
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 
   const limits = limitsUnder(ceilingsOf(config));
@@ -154,7 +158,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     ports: {
       ...{ catalog, events, capabilities, recorder, quarantines, log, executor: id, onStep: ports.onStep },
       tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
-      locks: await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+      locks,
       checkpoints: await bus.kv(BUCKETS.checkpoints),
     },
   });

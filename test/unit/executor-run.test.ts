@@ -143,7 +143,7 @@ describe("rows on their way", () => {
       append: (rows) =>
         new Promise((resolve) => {
           taken += rows.byteLength;
-          gates.push(() => resolve({ rows: 1, bytes: 1 }));
+          gates.push(() => resolve({ rows: 1, rejected: 0, bytes: 1 }));
         }),
     });
     let accepted = 0;
@@ -244,6 +244,41 @@ test("a plugin's keys are its own, compared and set, and counted", async () => {
   expect(await a({ op: "put", key: "n1", value: 2 })).toMatchObject({});
   expect(await b({ op: "put", key: "mine", value: 1 })).toMatchObject({});
 });
+
+test("a plugin's keys: a time to live, pages, and a quota of bytes", async () => {
+  await using ground = await openBus();
+  const bucket = await ground.bus.kv("guest");
+  const run = guestKv(bucket).of("a", true, () => {});
+  const http = new HttpBudget({ maxHttpRequests: 1, maxHttpBytes: 1, maxHttpAtOnce: 1 });
+  const scope = { signal: new AbortController().signal, remainingMs: () => 1, http };
+  const ask = (request: object) => run(Buffer.from(JSON.stringify(request)), scope).catch(codeOf) as Promise<unknown>;
+
+  const first = (await ask({ op: "create", key: "short", value: "~1\n", ttl_ms: 150 })) as { revision: number };
+  expect(await ask({ op: "get", key: "short" })).toMatchObject({ value: "~1\n", ttl_ms: expect.any(Number) });
+  expect(await ask({ op: "create", key: "short", value: 2 })).toBe("exists");
+  await until("it has expired", async () => !("value" in ((await ask({ op: "get", key: "short" })) as object)));
+  expect(await ask({ op: "list", key: "" })).toEqual({ entries: [] });
+  expect(await ask({ op: "update", key: "short", value: 2, revision: first.revision })).toBe("conflict");
+  expect(await ask({ op: "create", key: "short", value: 3 })).toMatchObject({});
+  expect(await ask({ op: "get", key: "short" })).toMatchObject({ value: 3 });
+  await ask({ op: "delete", key: "short" });
+  expect(await ask({ op: "put", key: "x", value: 1, ttl_ms: 1 })).toBe("invalid");
+  expect(await ask({ op: "update", key: "x", value: 1 })).toBe("invalid");
+
+  for (const key of ["b", "a", "c", "ä"]) await ask({ op: "put", key, value: key });
+  const page = (await ask({ op: "list", key: "", limit: 3 })) as { entries: { key: string }[]; next: string };
+  expect([page.entries.map(({ key }) => key), page.next]).toEqual([["a", "b", "c"], "c"]);
+  expect(await ask({ op: "list", key: "", limit: 3, after: page.next })).toMatchObject({ entries: [{ key: "ä" }] });
+
+  const value = "x".repeat(60_000);
+  for (let i = 0; i < 80; i += 1) await ask({ op: "put", key: `n${i}`, value });
+  expect(await ask({ op: "list", key: "n" })).toBe("too_large");
+  expect(await ask({ op: "list", key: "n", limit: 1_000 })).toMatchObject({ next: expect.any(String) });
+  let answer: unknown;
+  for (let i = 80; i < 300 && answer !== "exhausted"; i += 1) answer = await ask({ op: "put", key: `n${i}`, value });
+  expect(answer).toBe("exhausted");
+  expect(await ask({ op: "put", key: "n1", value: 1 })).toMatchObject({});
+}, 30_000);
 
 test("answers are read strictly, with every mistake", () => {
   const at = "2024-01-01T00:00:00Z";
