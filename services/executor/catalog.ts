@@ -12,11 +12,15 @@ import { type Channel, listen } from "../kit/grpc.ts";
 import type { Logger } from "../kit/log.ts";
 import { type Mirror, type MirrorChange, mirror } from "../kit/mirror.ts";
 import { type EffectiveGrants, effectiveGrants } from "./grants.ts";
+import { ceilingOf, type Policy, type PolicyRules } from "./policy.ts";
 
-export type Catalog = Pick<Mirror<Entity>, "get" | "values" | "synced">;
+export type Catalog = Pick<Mirror<Entity>, "get" | "values" | "synced"> & {
+  /** The operator's ceiling over all grants; absent: none. */
+  readonly policy?: Policy;
+};
 
-export function followCatalog(registry: Channel, log: Logger): Mirror<Entity> {
-  return mirror<Entity>(
+export function followCatalog(registry: Channel, policy: Policy, log: Logger): Mirror<Entity> & Catalog {
+  const entities = mirror<Entity>(
     "catalogue",
     async function* (signal): AsyncGenerator<MirrorChange<Entity>> {
       for await (const response of listen(registry, CatalogService.watchCatalog, {}, { signal })) {
@@ -26,6 +30,7 @@ export function followCatalog(registry: Channel, log: Logger): Mirror<Entity> {
     },
     log,
   );
+  return Object.assign(entities, { policy });
 }
 
 /** An instance that runs, with the version that it runs and what it may reach. */
@@ -50,7 +55,7 @@ export type Found<T> =
   /** Not there, or not ready: perhaps only not yet, as the stream may lag. */
   | { readonly unknown: string };
 
-const subjects = new WeakMap<Instance, Subject>();
+const subjects = new WeakMap<Instance, Subject & { readonly under: PolicyRules | undefined }>();
 
 /** `name` is `instances/{instance}`. */
 export function findSubject(catalog: Catalog, name: string): Found<Subject> {
@@ -59,14 +64,16 @@ export function findSubject(catalog: Catalog, name: string): Found<Subject> {
   const release = find(catalog, "version", `${instance.plugin}/versions/${instance.runningVersion}`);
   if (!release) return { unknown: `${name}: there is no ${instance.plugin}/versions/${instance.runningVersion}` };
   let subject = subjects.get(instance);
-  if (subject?.release !== release) {
+  const under = catalog.policy?.rules;
+  if (subject?.release !== release || subject.under !== under) {
+    const names = { instance: bare(instance.name), plugin: bare(instance.plugin) };
     subject = {
-      instance: bare(instance.name),
-      plugin: bare(instance.plugin),
+      ...names,
+      under,
       version: instance.runningVersion,
       config: (instance.config as Readonly<Record<string, unknown>> | undefined) ?? {},
       release,
-      grants: effectiveGrants(release.manifest?.permissions, instance.grants),
+      grants: effectiveGrants(release.manifest?.permissions, instance.grants, under && ceilingOf(under, names)),
     };
     subjects.set(instance, subject);
   }

@@ -23,48 +23,49 @@ export interface EffectiveGrants {
   publish(subject: string): boolean;
 }
 
+/** `ceiling` is the policy of whoever runs this executor; undefined: there is none. */
 export function effectiveGrants(
   requested: Permissions | undefined,
   grants: Pick<NonNullable<Instance["grants"]>, "allRequested" | "only"> | undefined,
+  ceiling?: Permissions,
 ): EffectiveGrants {
-  const allowed = grants?.allRequested ? requested : grants?.only;
-  const asked = patterns(requested?.http);
-  const given = grants?.allRequested ? asked : patterns(allowed?.http);
-  const match = (list: readonly UrlPattern[], url: URL, method: string) => list.some((p) => p.matches(url, method));
+  const given = grants?.allRequested ? [] : [grants?.only];
+  const sides = [requested, ...given, ...(ceiling ? [ceiling] : [])].map((side) => side ?? NOTHING);
+  const http = sides.map((side) => patterns(side.http));
   return {
-    http: (url, method) => match(asked, url, method) && match(given, url, method),
-    anyHttp: asked.length > 0 && given.length > 0,
-    kv: (requested?.kv ?? false) && (allowed?.kv ?? false),
-    query: (requested?.query ?? []).filter((name) => allowed?.query.includes(name)),
-    socket: both(parseSocketPattern, requested?.sockets, allowed?.sockets),
-    call: both(parseCallPattern, requested?.call, allowed?.call),
-    secrets: bothSecrets(requested?.secrets, allowed?.secrets),
-    publish: both(parsePublishPattern, requested?.publish, allowed?.publish),
+    http: (url, method) => http.every((side) => side.some((pattern) => pattern.matches(url, method))),
+    anyHttp: http.every((side) => side.length > 0),
+    kv: sides.every((side) => side.kv),
+    query: (requested?.query ?? []).filter((name) => sides.every((side) => side.query.includes(name))),
+    socket: all(parseSocketPattern, sides, "sockets"),
+    call: all(parseCallPattern, sides, "call"),
+    secrets: secretsOf(sides),
+    publish: all(parsePublishPattern, sides, "publish"),
   };
 }
 
-/** `name!` on both sides lets the value be read; on one side it means `name`. */
-function bothSecrets(requested: readonly string[] = [], allowed: readonly string[] = []): Map<string, boolean> {
-  const [asked, given] = [requested, allowed].map((texts) => {
-    const named = texts.flatMap((text) => parseSecretPermission(text) ?? []);
-    return (plain: boolean) => new Set(named.filter((one) => !plain || one.plain).map(({ name }) => name));
-  }) as [(plain: boolean) => Set<string>, (plain: boolean) => Set<string>];
-  const readable = asked(true).intersection(given(true));
-  return new Map([...asked(false).intersection(given(false))].map((name) => [name, readable.has(name)]));
+const NOTHING: Permissions = { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
+
+/** `name!` on all sides lets the value be read; where one says only `name`, it may be used. */
+function secretsOf(sides: readonly Permissions[]): Map<string, boolean> {
+  const named = sides.map(({ secrets }) => secrets.flatMap((text) => parseSecretPermission(text) ?? []));
+  const everywhere = (fits: (one: { name: string; plain: boolean }) => boolean) =>
+    named.every((side) => side.some((one) => fits(one)));
+  const names = new Set(named[0]?.map(({ name }) => name).filter((name) => everywhere((one) => one.name === name)));
+  return new Map([...names].map((name) => [name, everywhere((one) => one.name === name && one.plain)]));
 }
 
-/** What matches an entry on either side. A text that is not a pattern permits nothing. */
-function both<A extends readonly unknown[]>(
+/** What matches an entry on all sides. A text that is not a pattern permits nothing. */
+function all<A extends readonly unknown[]>(
   parse: (text: string) => { matches(...asked: A): boolean } | undefined,
-  requested: readonly string[] = [],
-  allowed: readonly string[] = [],
+  sides: readonly Permissions[],
+  field: "sockets" | "call" | "publish",
 ): (...asked: A) => boolean {
-  const read = (texts: readonly string[]) => texts.flatMap((text) => parse(text) ?? []);
-  const sides = [read(requested), requested === allowed ? undefined : read(allowed)];
-  return (...asked) => sides.every((side) => side === undefined || side.some((pattern) => pattern.matches(...asked)));
+  const read = sides.map((side) => side[field].flatMap((text) => parse(text) ?? []));
+  return (...asked) => read.every((side) => side.some((pattern) => pattern.matches(...asked)));
 }
 
 /** The registry refuses what is not a pattern; one that came here all the same permits nothing. */
-function patterns(http: readonly HttpPermission[] | undefined): UrlPattern[] {
-  return (http ?? []).flatMap(({ url, methods }) => parseUrlPattern(url, methods) ?? []);
+function patterns(http: readonly HttpPermission[]): UrlPattern[] {
+  return http.flatMap(({ url, methods }) => parseUrlPattern(url, methods) ?? []);
 }

@@ -29,6 +29,7 @@ import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
 import { cleanGuestKv } from "./kv-cleaning.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
+import { openPolicy, POLICY } from "./policy.ts";
 import { openQuarantines } from "./quarantine.ts";
 import { openRecorder, RECORD_MODES } from "./recording/recorder.ts";
 import { openSandbox } from "./sandbox.ts";
@@ -53,6 +54,7 @@ export const settings = {
     PRIVATE_HOSTS,
     "host, host:port or CIDR range that guests may dial although it is not public; grants must still name it",
   ),
+  policy: text(POLICY, "file of JSON with the most that instances may be granted here; empty: no ceiling", ""),
   httpProxy: secret("EXECUTOR_HTTP_PROXY", "URL of a proxy for requests of guests that ask for it"),
   secretKey: secret(SECRET_KEY_ENV, SECRET_KEY_DOC),
   drainMs: whole("EXECUTOR_DRAIN_MS", "time that running work gets at the end, in milliseconds", [0, 600_000], 10_000),
@@ -95,8 +97,9 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   await using stack = new AsyncDisposableStack();
   const { engine, lanes, callsPerLane } = config;
   const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, log }));
+  const policy = stack.use(await openPolicy(config.policy, log));
   const registry = stack.use(connect(config.registry));
-  const catalog = stack.use(followCatalog(registry, log));
+  const catalog = stack.use(followCatalog(registry, policy, log));
   const dialer = stack.use(openDialer(privateHosts, { proxy: config.httpProxy }));
   const quarantines = stack.use(
     await openQuarantines({
