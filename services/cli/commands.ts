@@ -7,6 +7,7 @@ import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { pluginCommands } from "./plugin-commands.ts";
 import { replayCommands } from "./replay-commands.ts";
+import { rowsCommands } from "./rows-commands.ts";
 import { runCommands } from "./run-commands.ts";
 import { secretCommands } from "./secret-commands.ts";
 import { serverCommands } from "./server-commands.ts";
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
     ...collectionCommands,
     ...dataCommands,
     ...functionCommands,
+    ...rowsCommands,
     ...runCommands,
     ...replayCommands,
   ]),

@@ -70,6 +70,15 @@ export function loadApi(): Api {
   return { files, methods, comment: commentsOf(files) };
 }
 
+/**
+ * A stream of messages of a `content_type` and `data` is one file in pieces: over HTTP they are the body. Its request
+ * says in a field `format` how it is to be written; HTTP's own word for that is Accept.
+ */
+export function isFile({ method: { desc } }: Binding): boolean {
+  const names = desc.output.fields.map(({ name }) => name).join(" ");
+  return desc.methodKind === "server_streaming" && names === "content_type data";
+}
+
 function publicMethod(desc: DescMethod, rule: HttpRule): ApiMethod {
   const bindings: Binding[] = [];
   const method: ApiMethod = {

@@ -5,14 +5,14 @@ import { Fault } from "../kit/fault.ts";
 import { pause, type Running, within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { errorBody, ownHeaders, pagePolicy, sendFault } from "./answers.ts";
-import type { Api } from "./api.ts";
+import { type Api, isFile } from "./api.ts";
 import { type Gate, hostCheck, refuseCrossSite } from "./auth.ts";
 import type { BackEnd } from "./back-ends.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PageFile } from "./pages.ts";
 import type { PluginRoutes } from "./plugin-routes.ts";
 import type { Readiness } from "./readiness.ts";
-import { answerStream, answerUnary, matcher, readRequest } from "./transcode.ts";
+import { answerFile, answerStream, answerUnary, matcher, readRequest } from "./transcode.ts";
 
 const MAX_HEADER_BYTES = 32_768;
 const MAX_URL_BYTES = 8_192;
@@ -136,11 +136,13 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
     const isStream = binding.method.desc.methodKind === "server_streaming";
     const call = {
       deadlineMs: binding.body === undefined ? API_DEADLINE_MS : LONG_DEADLINE_MS,
-      // Streams have no end of their own, so a drain ends them.
-      signal: isStream ? AbortSignal.any([hangUp, closing.signal]) : hangUp,
+      // Streams have no end of their own, so a drain ends them; a file has.
+      signal: isStream && !isFile(binding) ? AbortSignal.any([hangUp, closing.signal]) : hangUp,
       ...(traceparent !== undefined && { traceparent: String(traceparent) }),
     };
-    if (isStream && request.method !== "HEAD") {
+    if (isFile(binding) && request.method !== "HEAD") {
+      await answerFile(binding, options.backEnd, bytes, reply, call);
+    } else if (isStream && request.method !== "HEAD") {
       const asEvents = (request.headers.accept ?? "").includes("text/event-stream");
       await answerStream(binding, options.backEnd, bytes, reply, { ...call, asEvents });
     } else if (isStream) await reply.type("application/x-ndjson; charset=utf-8").send();

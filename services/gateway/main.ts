@@ -1,8 +1,8 @@
 /** Starts the gateway. Reads top to bottom: settings, ports, service. */
 
-import { type CatalogChange, catalogChange, type Entity } from "../../proto/catalog.ts";
+import { type CatalogChange, catalogChange, type Entity, find } from "../../proto/catalog.ts";
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
-import { BLOBS } from "../../proto/names.ts";
+import { BLOBS, BUCKETS, LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Bus } from "../bus/ports.ts";
 import { address, type Config, list, secret, text, whole } from "../kit/config.ts";
 import { Fault } from "../kit/fault.ts";
@@ -22,6 +22,7 @@ import { landingPage, readPages } from "./pages.ts";
 import { pluginRoutes } from "./plugin-routes.ts";
 import { servePublicGrpc } from "./public-grpc.ts";
 import { readiness } from "./readiness.ts";
+import { recordingService } from "./recordings-service.ts";
 import { resultServices } from "./results-service.ts";
 import { blobCache } from "./static-files.ts";
 
@@ -69,11 +70,15 @@ export async function start(config: Config<typeof settings>, { bus, results, log
     ),
   );
   const executors = stack.use(followExecutors(bus, log));
+  const dataPorts = {
+    datasetOf: (pipe: string) => find(catalog, "pipe", pipe)?.dataset,
+    locks: () => bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+  };
   const backEnd = route(
     new Map([
       ["millrace.registry.v1", remote(registry)],
       ["millrace.scheduler.v1", remote(scheduler)],
-      ["millrace.results.v1", local(resultServices(results))],
+      ["millrace.results.v1", local([...resultServices(results, dataPorts), recordingService(bus)])],
       ["millrace.executor.v1", local(executorServices({ catalog, executors, events: bus.events }))],
     ]),
   );

@@ -8,7 +8,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { faultCodes } from "../kit/fault.ts";
-import type { Api, Binding } from "./api.ts";
+import { type Api, type Binding, isFile } from "./api.ts";
 import { isWellKnown } from "./request-json.ts";
 
 type Schema = JsonObject;
@@ -71,9 +71,12 @@ function operation({ comment }: Api, binding: Binding, id: string, build: Schema
   const description = comment(desc);
   const isStream = desc.methodKind === "server_streaming";
   const output = build.message(desc.output);
-  const content: JsonObject = isStream
-    ? { "application/x-ndjson": { schema: output }, "text/event-stream": { schema: output } }
-    : { "application/json": { schema: output } };
+  const file = { "*/*": { schema: { type: "string", format: "binary" } } };
+  const content: JsonObject = isFile(binding)
+    ? file
+    : isStream
+      ? { "application/x-ndjson": { schema: output }, "text/event-stream": { schema: output } }
+      : { "application/json": { schema: output } };
   const parameters = [...pathParameters(binding), ...queryParameters(binding, build, comment)];
   return {
     operationId: id,

@@ -4,6 +4,7 @@ import { type QueriesServer, QueriesService } from "../../proto/gen/millrace/res
 import type { LogLine, Run } from "../../proto/gen/millrace/results/v1/run.ts";
 import { type RunsServer, RunsService } from "../../proto/gen/millrace/results/v1/run_service.ts";
 import { bare } from "../../proto/names.ts";
+import type { Kv } from "../bus/ports.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { type Methods, type Service, service } from "../kit/grpc.ts";
 import { microsOf, timestampOf } from "../kit/time.ts";
@@ -15,6 +16,9 @@ import {
   type RunFilter,
   type RunRecord,
 } from "../results/records.ts";
+import { exportQuery, exportRows } from "./export.ts";
+import { rejectsService } from "./rejects-service.ts";
+import { nameIn } from "./resource-names.ts";
 
 const RUNS_PAGE = { fallback: 100, max: 1_000 };
 const LOGS_PAGE = { fallback: 1_000, max: 10_000 };
@@ -26,9 +30,17 @@ const QUERY_MS = { fallback: 10_000, max: 60_000 };
 const QUERY_BYTES = 16 << 20;
 const MAX_SQL_BYTES = 256 << 10;
 
-export const resultServices = (results: Results): readonly Service[] => [
+export interface ResultServicesPorts {
+  /** The dataset of a pipe, by the pipe's full name. */
+  readonly datasetOf: (pipe: string) => string | undefined;
+  /** Leases of runs. */
+  readonly locks: () => Promise<Kv>;
+}
+
+export const resultServices = (results: Results, { datasetOf, locks }: ResultServicesPorts): readonly Service[] => [
   service(RunsService, runMethods(results)),
-  service(QueriesService, queryMethods(results)),
+  service(QueriesService, queryMethods(results, datasetOf)),
+  rejectsService(results, locks),
 ];
 
 function runMethods(results: Results): Methods<RunsServer> {
@@ -39,11 +51,11 @@ function runMethods(results: Results): Methods<RunsServer> {
       return { runs: runs.map(toRun), nextPageToken: nextToken ?? "" };
     },
     async getRun({ name }) {
-      const attempts = (await results.getRun(part(name, "runs"))).map(toRun);
+      const attempts = (await results.getRun(nameIn("runs", "name", name))).map(toRun);
       return { run: attempts[0], attempts };
     },
     async listRunLogs({ name, pageSize }) {
-      const run = part(name, "runs");
+      const run = nameIn("runs", "name", name);
       const wanted = clamp(pageSize, LOGS_PAGE);
       const lines: LogLine[] = [];
       for (let token: string | undefined; lines.length < wanted; ) {
@@ -58,21 +70,26 @@ function runMethods(results: Results): Methods<RunsServer> {
   };
 }
 
-function queryMethods(results: Results): Methods<QueriesServer> {
+function queryMethods(results: Results, datasetOf: ResultServicesPorts["datasetOf"]): Methods<QueriesServer> {
+  const named = (name: string): string => {
+    if (!name.startsWith("pipes/")) return nameIn("datasets", "name", name);
+    const dataset = datasetOf(name);
+    if (dataset === undefined) throw new Fault("not_found", `there is no ${name}`);
+    return bare(dataset);
+  };
   return {
+    async *exportRows(request, { signal }) {
+      yield* exportRows(results, named(request.name), request, signal);
+    },
+    async *exportQuery(request, { signal }) {
+      checkSql(request.sql, []);
+      yield* exportQuery(results, request, signal);
+    },
     async query({ sql, params, maxRows, timeoutMs }, { signal, remainingMs }) {
       const mistakes: Mistake[] = [];
-      if (sql.trim() === "") mistakes.push({ field: "sql", problem: "is empty", fix: "send a SELECT" });
-      if (Buffer.byteLength(sql) > MAX_SQL_BYTES) {
-        mistakes.push({
-          field: "sql",
-          problem: `has ${Buffer.byteLength(sql)} bytes`,
-          fix: `at most ${MAX_SQL_BYTES}`,
-        });
-      }
       within("maxRows", maxRows, QUERY_ROWS.max, mistakes);
       within("timeoutMs", timeoutMs, QUERY_MS.max, mistakes);
-      if (mistakes.length) throw Fault.invalid("bad query", mistakes);
+      checkSql(sql, mistakes);
       const result = await results.query({
         sql,
         params,
@@ -90,9 +107,10 @@ function queryMethods(results: Results): Methods<QueriesServer> {
         rowsRead: BigInt(rowsRead),
       };
     },
-    async readRows({ name, begin, end, pageSize, pageToken }) {
+    async readRows({ name, begin, end, pageSize, pageToken, select, where, orderBy }) {
       const { rows, nextCursor } = await results.readRows({
-        dataset: part(name, "datasets"),
+        dataset: named(name),
+        ...{ select, where, orderBy },
         ...(begin && { beginUs: microsOf(begin) }),
         ...(end && { endUs: microsOf(end) }),
         limit: clamp(pageSize, ROWS_PAGE),
@@ -114,20 +132,23 @@ function queryMethods(results: Results): Methods<QueriesServer> {
   };
 }
 
+/** Errors: `invalid` with these mistakes and those of the statement. */
+function checkSql(sql: string, others: readonly Mistake[]): void {
+  const mistakes = [...others];
+  const bytes = Buffer.byteLength(sql);
+  if (sql.trim() === "") mistakes.unshift({ field: "sql", problem: "is empty", fix: "send a SELECT" });
+  if (bytes > MAX_SQL_BYTES) {
+    mistakes.unshift({ field: "sql", problem: `has ${bytes} bytes`, fix: `at most ${MAX_SQL_BYTES}` });
+  }
+  if (mistakes.length) throw Fault.invalid("bad query", mistakes);
+}
+
 const clamp = (size: number, { fallback, max }: { readonly fallback: number; readonly max: number }) =>
   size <= 0 ? fallback : Math.min(size, max);
 
 function within(field: string, value: number, max: number, mistakes: Mistake[]): void {
   if (value >= 0 && value <= max) return;
   mistakes.push({ field, problem: `${value} is not within 0–${max}`, fix: "0 means the default" });
-}
-
-/** `runs/a/b` → `a/b`. Errors: `invalid` for a name of another collection. */
-function part(name: string, collection: string): string {
-  const prefix = `${collection}/`;
-  if (name.startsWith(prefix) && name.length > prefix.length) return name.slice(prefix.length);
-  const mistake = { field: "name", problem: `${JSON.stringify(name)} is not a name`, fix: `write ${prefix}…` };
-  throw Fault.invalid("bad name", [mistake]);
 }
 
 interface Wanted {

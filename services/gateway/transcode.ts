@@ -13,7 +13,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { errorBody, Refusal } from "./answers.ts";
-import type { Api, Binding } from "./api.ts";
+import { type Api, type Binding, isFile } from "./api.ts";
 import type { BackEnd, CallOptions } from "./back-ends.ts";
 import { isJson, mediaType, readBody } from "./request-body.ts";
 import { requestJson } from "./request-json.ts";
@@ -67,6 +67,8 @@ export async function readRequest({ binding, variables }: Matched, request: Fast
   const body = rawBytes ? undefined : parseJson(binding, bytes, type);
   const { input } = binding.method.desc;
   const json = requestJson(binding, { variables, query, body });
+  const { accept } = raw.headers;
+  if (isFile(binding) && accept && !json.format) json.format = accept.slice(0, MAX_ACCEPT_CHARS);
   const message = fromJson(input, json);
   if (rawBytes && typeof binding.body === "object") {
     // Raw bytes go in beside the JSON: base64 would cost a third more and a copy.
@@ -91,6 +93,37 @@ function parseJson(binding: Binding, bytes: Buffer, type: string): JsonValue | u
     const problem = thrown instanceof Error ? thrown.message : String(thrown);
     throw Fault.invalid("body", [{ field: "", problem: `the body is not JSON: ${problem}`, fix: "send valid JSON" }]);
   }
+}
+
+const MAX_ACCEPT_CHARS = 1_000;
+
+interface Piece {
+  readonly contentType: string;
+  readonly data: Uint8Array;
+}
+
+/** The pieces as they come. An error in the middle cuts the connection: a client must not take a part for the whole. */
+export async function answerFile(
+  { method }: Binding,
+  backEnd: BackEnd,
+  request: Uint8Array,
+  reply: FastifyReply,
+  options: CallOptions,
+): Promise<FastifyReply> {
+  const read = (bytes: Uint8Array) => fromBinary(method.desc.output, bytes) as unknown as Piece;
+  const pieces = backEnd.stream(method, request, options)[Symbol.asyncIterator]();
+  const first = await pieces.next();
+  async function* body(): AsyncGenerator<Uint8Array> {
+    try {
+      for (let next = first; !next.done; next = await pieces.next()) yield read(next.value).data;
+    } finally {
+      await pieces.return?.();
+    }
+  }
+  return reply
+    .header("cache-control", "no-store")
+    .type(first.done ? "application/octet-stream" : read(first.value).contentType)
+    .send(Readable.from(body(), { objectMode: false }));
 }
 
 /** A message as canonical proto3 JSON with defaults written out, so that a client sees every field. */

@@ -173,7 +173,8 @@ function columnMistakes({ columns }: PipeParameters, field: string): Mistake[] {
     seen.add(name.toLowerCase());
     if (!isType(type)) {
       const meant = nearest(type, PLAIN_TYPES);
-      const fix = `${meant ? `did you mean ${shown(meant)}? ` : ""}one of ${PLAIN_TYPES.join(", ")}, decimal(p,s), array(…)`;
+      const types = [...PLAIN_TYPES, "decimal(p,s)", "array(…)"].join(", ");
+      const fix = `${meant ? `did you mean ${shown(meant)}? ` : ""}one of ${types}`;
       mistakes.push({ field: where, problem: `${shown(type)} is not a type of a column`, fix });
     }
   }

@@ -1,4 +1,4 @@
-/** What rows that were looked into ask of their dataset, by its policy: columns that they need, or what is wrong. Pure. */
+/** What rows that were looked into ask of their dataset, by its policy: new columns, or what is wrong. Pure. */
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { MAX_COLUMNS } from "./column.ts";
 import { COLUMN_NAME, inferType, isNaiveTime, widen } from "./evolution.ts";

@@ -1,6 +1,6 @@
 /** Reads rows, runs and logs page by page, for the API and the console. */
 import { Fault } from "../kit/fault.ts";
-import { formatTime, parseTime } from "../kit/time.ts";
+import { parseTime } from "../kit/time.ts";
 import type { Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
 import { boundedSize, readToken, writeToken } from "./page-token.ts";
@@ -15,8 +15,8 @@ import type {
   RunRecord,
   RunsPage,
 } from "./records.ts";
+import { KEY_COLUMN, naive, type RowCursor, selectPage } from "./row-query.ts";
 import { decodeRun, type RunRow } from "./run-row.ts";
-import { quote } from "./sql-names.ts";
 
 const MAX_ROWS = 10_000;
 const MAX_PAGE = 1_000;
@@ -24,35 +24,25 @@ const MAX_PAGE = 1_000;
 export async function readRows(store: Store, datasets: Datasets, request: ReadRowsRequest): Promise<RowsPage> {
   const dataset = await datasets.find(request.dataset);
   if (!dataset) throw new Fault("not_found", `no dataset named "${request.dataset}"`);
-  const { datetime, index } = dataset;
-  if (datetime === undefined && (request.beginUs !== undefined || request.endUs !== undefined)) {
-    throw new Fault("invalid", `dataset ${dataset.dataset} has no datetime column; read it without begin and end`);
-  }
   const limit = boundedSize("limit", request.limit, MAX_ROWS);
-  // Rows that arrive while a reader pages are not in its pages: the first page fixes the moment.
-  const at = readToken(request.cursor, { offset: 0, asOfMs: Date.now() });
-  const time = quote(datetime ?? "");
-  const where = ["_ingested_at <= fromUnixTimestamp64Milli({asOf:Int64}, 'UTC')"];
-  if (request.beginUs !== undefined) where.push(`${time} >= {begin:DateTime64(6, 'UTC')}`);
-  if (request.endUs !== undefined) where.push(`${time} < {end:DateTime64(6, 'UTC')}`);
-  const order = [...(datetime ? [datetime] : []), ...index, "_run_id", "_fence"].map(quote).join(", ");
-  const names = [...Object.keys(dataset.columns), "_extra"].map(quote).join(", ");
-  const rows = await store.rows<RowObject>(
-    `SELECT ${names} FROM ${store.database}.${quote(dataset.dataset)} WHERE ${where.join(" AND ")}
-     ORDER BY ${order} LIMIT {limit:UInt32} OFFSET {offset:UInt64}`,
-    {
-      asOf: at.asOfMs,
-      begin: naive(request.beginUs),
-      end: naive(request.endUs),
-      limit: limit + 1,
-      offset: at.offset,
-    },
-  );
-  const more = rows.length > limit;
-  return {
-    rows: rows.slice(0, limit),
-    nextCursor: more ? writeToken({ offset: at.offset + limit, asOfMs: at.asOfMs }) : undefined,
-  };
+  const first: RowCursor = { key: [], skip: 0, asOfMs: Date.now(), order: "" };
+  const at = readToken(request.cursor, first);
+  const after = at === first ? undefined : at;
+  const { sql, params, order } = selectPage(store.database, dataset, request, {
+    limit: limit + 1,
+    after,
+    asOfMs: at.asOfMs,
+  });
+  const read = await store.rows<RowObject & { readonly [KEY_COLUMN]: readonly string[] }>(sql, params);
+  const page = read.slice(0, limit);
+  const rows = page.map(({ [KEY_COLUMN]: _, ...row }) => row);
+  const last = page.at(-1);
+  if (read.length <= limit || !last) return { rows, nextCursor: undefined };
+  const key = last[KEY_COLUMN];
+  const same = (row: (typeof page)[number]) => row[KEY_COLUMN].every((value, i) => value === key[i]);
+  const equal = page.length - 1 - page.findLastIndex((row) => !same(row));
+  const skip = equal + (equal === page.length && after?.key.every((value, i) => value === key[i]) ? after.skip : 0);
+  return { rows, nextCursor: writeToken({ key, skip, asOfMs: at.asOfMs, order }) };
 }
 
 const FILTERS = ["kind", "instance", "target", "resource", "outcome", "dataset", "plugin"] as const;
@@ -127,9 +117,4 @@ export async function runLogs(store: Store, runId: string, page: Page): Promise<
     ...(row.fields ? { fields: JSON.parse(row.fields) as Record<string, unknown> } : {}),
   }));
   return { lines, nextToken: rows.length > size ? writeToken({ offset: offset + size }) : undefined };
-}
-
-/** ClickHouse's parameters take a time without `Z`. */
-function naive(us: bigint | undefined): string {
-  return us === undefined ? "" : formatTime(us).replace("T", " ").replace("Z", "");
 }

@@ -12,13 +12,15 @@ export function writeToken(token: object): string {
 }
 
 /** A token has the fields and types of `first`, which is where paging starts. */
-export function readToken<T extends Record<string, unknown>>(token: string | undefined, first: T): T {
+export function readToken<T extends object>(token: string | undefined, first: T): T {
   if (token === undefined || token === "") return first;
   try {
     const read = JSON.parse(Buffer.from(token, "base64url").toString()) as T;
-    const alike = (name: string) =>
-      typeof read[name] === typeof first[name] && Array.isArray(read[name]) === Array.isArray(first[name]);
-    if (Object.keys(first).every(alike)) return read;
+    const kind = (value: unknown) => (Array.isArray(value) ? "array" : typeof value);
+    const kinds = (token: object) => Object.entries(token).map(([name, value]) => [name, kind(value)]);
+    const wanted = new Map(kinds(first) as [string, string][]);
+    const found = new Map(kinds(read) as [string, string][]);
+    if ([...wanted].every(([name, one]) => found.get(name) === one)) return read;
   } catch {
     // Said below.
   }

@@ -3,7 +3,9 @@ import { randomUUID } from "node:crypto";
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from "@clickhouse/client";
 import { Fault } from "../kit/fault.ts";
 import { PINNED, type Store } from "./client.ts";
-import type { QueryRequest, QueryResult } from "./records.ts";
+import type { Datasets } from "./datasets.ts";
+import { exporter } from "./export.ts";
+import type { Export, QueryRequest, QueryResult } from "./records.ts";
 import { guardSql, refuseOddNames, type SqlWorld } from "./sql-guard.ts";
 import { rowsTable } from "./sql-names.ts";
 
@@ -15,6 +17,7 @@ export interface ReaderOptions {
 }
 
 export interface Reader extends AsyncDisposable {
+  export(request: Export): AsyncIterable<Uint8Array>;
   query(request: QueryRequest): Promise<QueryResult>;
 }
 
@@ -27,7 +30,8 @@ const FUNCTIONS_MS = 60_000;
 /** Beside the datasets, anyone who may query everything may read these. */
 const OWN_TABLES = ["runs", "logs"];
 
-export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOptions): Reader {
+export function openReader(store: Store, datasets: Datasets, options: ReaderOptions): Reader {
+  const { readerUrl, queryMemoryMib } = options;
   const client = readerUrl === undefined ? store.client : readerClient(readerUrl);
   let added: { readonly names: ReadonlySet<string>; readonly untilMs: number } | undefined;
   const addedFunctions = async (): Promise<ReadonlySet<string>> => {
@@ -49,7 +53,7 @@ export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOp
   };
 
   /** The server's own writing of the query, once it is known to be harmless: what was checked is what runs. */
-  const check = async ({ sql, params, tables }: QueryRequest): Promise<string> => {
+  const check = async ({ sql, params, tables }: Pick<QueryRequest, "sql" | "params" | "tables">): Promise<string> => {
     if (sql.length > MAX_SQL_CHARS) throw new Fault("too_large", `the SQL is longer than ${MAX_SQL_CHARS} characters`);
     const [[written], seen] = await Promise.all([
       store.rows<{ sql: string }>("SELECT formatQuerySingleLine({sql:String}) AS sql", { sql }),
@@ -64,7 +68,9 @@ export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOp
     return plain;
   };
 
+  const memoryBytes = queryMemoryMib * MIB;
   return {
+    export: exporter({ store, client, datasets, check, memoryBytes }),
     async query(request) {
       const { params, maxRows, maxBytes, timeoutMs, signal } = request;
       const startedMs = performance.now();
@@ -87,7 +93,7 @@ export function openReader(store: Store, { readerUrl, queryMemoryMib }: ReaderOp
             database: store.database,
             max_execution_time: Math.max(0.001, timeoutMs / 1_000),
             timeout_overflow_mode: "throw",
-            max_memory_usage: String(queryMemoryMib * MIB),
+            max_memory_usage: String(memoryBytes),
             // One row more than asked for tells that there is more.
             max_result_rows: String(maxRows + 1),
             max_result_bytes: String(maxBytes * RESULT_SLACK),

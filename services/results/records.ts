@@ -177,14 +177,37 @@ export interface QueryResult {
   readonly rowsRead: number;
 }
 
-export interface ReadRowsRequest {
+/** Rows of a dataset, as an API asks for them. */
+export interface RowSelection {
   readonly dataset: string;
   /** Within [beginUs, endUs) of the dataset's datetime column. */
   readonly beginUs?: bigint | undefined;
   readonly endUs?: bigint | undefined;
+  /** Columns; none: all. */
+  readonly select?: readonly string[] | undefined;
+  /** Conditions that all hold: `city=Bern`, `temp>=20`, `city!=null`, `city=["Bern","Basel"]`. */
+  readonly where?: readonly string[] | undefined;
+  /** `temp desc,city`. */
+  readonly orderBy?: string | undefined;
+  /** At most this many rows; exports without one give all. */
+  readonly limit?: number | undefined;
+}
+
+export interface ReadRowsRequest extends RowSelection {
   /** 1–10,000. */
   readonly limit: number;
   readonly cursor?: string | undefined;
+}
+
+export const FORMATS = ["json", "ndjson", "csv", "arrow", "parquet"] as const;
+export type Format = (typeof FORMATS)[number];
+
+export interface Export {
+  /** What is written: rows of a dataset, or the answer of a statement. */
+  readonly from: RowSelection | { readonly sql: string; readonly params?: Readonly<Record<string, unknown>> };
+  readonly format: Format;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 export interface RowsPage {
@@ -295,6 +318,8 @@ export interface Results extends AsyncDisposable {
   /** Read-only SQL. Errors: `denied` or `invalid` saying what is not allowed; `deadline`; `exhausted` over a limit. */
   query(request: QueryRequest): Promise<QueryResult>;
   readRows(request: ReadRowsRequest): Promise<RowsPage>;
+  /** A file in pieces, as they come from ClickHouse. Errors: as `query` and `readRows`; one in the middle cuts it. */
+  export(request: Export): AsyncIterable<Uint8Array>;
   listRuns(filter: RunFilter, page: Page): Promise<RunsPage>;
   /** Every recorded attempt, newest fence first. Errors: `not_found`. */
   getRun(runId: string): Promise<readonly RunRecord[]>;

@@ -13,6 +13,13 @@ const MAX_PAGE = 1_000;
 /** Rows of one run that are redriven at once: they are one chunk. */
 const MAX_REDRIVEN = 100_000;
 
+interface RejectPlace {
+  readonly runId: string;
+  readonly fence: string;
+  readonly chunk: number;
+  readonly row: number;
+}
+
 interface RejectRow {
   readonly run_id: string;
   readonly fence: string;
@@ -45,7 +52,7 @@ export async function countRejects(store: Store, run: Pick<RunRecord, "dataset" 
   return Number(rows[0]?.n ?? 0);
 }
 
-async function select(store: Store, filter: RejectFilter, after: object & Record<string, unknown>, limit: number) {
+async function select(store: Store, filter: RejectFilter, after: Partial<RejectPlace>, limit: number) {
   const where = ["dataset = {dataset:String}", open(store.database)];
   if (filter.runId !== undefined) where.push("run_id = {run:String}");
   if (after.runId) {
@@ -67,7 +74,7 @@ export async function listRejects(
 ): Promise<RejectsPage> {
   if (!(await datasets.find(filter.dataset))) throw new Fault("not_found", `no dataset named "${filter.dataset}"`);
   const size = boundedSize("page size", page.size, MAX_PAGE);
-  const after = readToken(page.token, { runId: "", fence: "0", chunk: 0, row: 0 });
+  const after = readToken<RejectPlace>(page.token, { runId: "", fence: "0", chunk: 0, row: 0 });
   const rows = await select(store, filter, after, size + 1);
   const last = rows.length > size ? rows[size - 1] : undefined;
   return {

@@ -68,7 +68,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
   const datasets = openDatasets(store, settings.metricDays);
   await datasets.ensure(METRICS);
   const reader = opening.use(
-    openReader(store, { readerUrl: settings.readerUrl, queryMemoryMib: settings.queryMemoryMib }),
+    openReader(store, datasets, { readerUrl: settings.readerUrl, queryMemoryMib: settings.queryMemoryMib }),
   );
   const writer = opening.use(
     openWriter(store, datasets, {
@@ -94,6 +94,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     }),
     ping: async () => void (await store.rows("SELECT 1")),
     query: (request) => reader.query(request),
+    export: (request) => reader.export(request),
     readRows: (request) => readRows(store, datasets, request),
     listRuns: (filter, page) => listRuns(store, filter, page),
     getRun: (runId) => getRun(store, runId),

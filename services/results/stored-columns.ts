@@ -1,4 +1,4 @@
-/** The columns of a table behind those that are shown: one that grew wider has a stored column for each of its types. */
+/** The columns of a table behind those that are shown: one that grew wider has one for each of its types. */
 import { storageType } from "./column.ts";
 import { widen } from "./evolution.ts";
 import type { ColumnType, Dataset, DatasetSpec } from "./records.ts";

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -59,7 +61,7 @@ export interface ResultColumn {
 
 /** Which rows. */
 export interface ReadRowsRequest {
-  /** `datasets/{dataset}`. */
+  /** `datasets/{dataset}`, or `pipes/{pipe}` for the dataset of a pipe. */
   name: string;
   /** First moment, by the dataset's time column. */
   begin:
@@ -73,6 +75,72 @@ export interface ReadRowsRequest {
   pageSize: number;
   /** `next_page_token` of the page before; empty for the first. */
   pageToken: string;
+  /** Columns to read; empty: all. */
+  select: string[];
+  /**
+   * Conditions that all must hold: a column, one of `=` `!=` `<` `<=` `>` `>=`, and a value: `city=Bern`, `temp>=20`,
+   * `city!=null`; several values as a JSON list: `city=["Bern","Basel"]`.
+   */
+  where: string[];
+  /** Columns to sort by, each with `desc` behind it or not: `temp desc,city`. Empty: by time, then by index columns. */
+  orderBy: string;
+}
+
+/** Which rows, and how they are written. */
+export interface ExportRowsRequest {
+  /** `datasets/{dataset}`, or `pipes/{pipe}` for the dataset of a pipe. */
+  name: string;
+  /** First moment, by the dataset's time column. */
+  begin:
+    | Timestamp
+    | undefined;
+  /** Last moment, exclusive. */
+  end:
+    | Timestamp
+    | undefined;
+  /** Columns to read; empty: all. */
+  select: string[];
+  /** Conditions, as in ReadRows. */
+  where: string[];
+  /** Columns to sort by, as in ReadRows. Empty: in no particular order, which is the fastest. */
+  orderBy: string;
+  /** At most this many rows; 0: all. */
+  limit: bigint;
+  /**
+   * json, ndjson, csv, arrow, parquet, or the media type of one of them. Empty: over HTTP what `Accept` asks for, else
+   * ndjson.
+   */
+  format: string;
+}
+
+/** A piece of the file. Over HTTP the pieces are the body. */
+export interface ExportRowsResponse {
+  /** Media type of the whole, on every piece. */
+  contentType: string;
+  /** The next bytes. */
+  data: Buffer;
+}
+
+/** One statement, and how its answer is written. */
+export interface ExportQueryRequest {
+  /** SELECT, or another statement that only reads. At most 256 KiB. */
+  sql: string;
+  /** Values for `{name:Type}` placeholders. */
+  params:
+    | { [key: string]: any }
+    | undefined;
+  /** As in ExportRows. */
+  format: string;
+  /** Wall time in milliseconds; 0 means 600,000, which is the most. */
+  timeoutMs: number;
+}
+
+/** A piece of the file. Over HTTP the pieces are the body. */
+export interface ExportQueryResponse {
+  /** Media type of the whole, on every piece. */
+  contentType: string;
+  /** The next bytes. */
+  data: Buffer;
 }
 
 /** A page of rows. */
@@ -370,7 +438,7 @@ export const ResultColumn: MessageFns<ResultColumn> = {
 };
 
 function createBaseReadRowsRequest(): ReadRowsRequest {
-  return { name: "", begin: undefined, end: undefined, pageSize: 0, pageToken: "" };
+  return { name: "", begin: undefined, end: undefined, pageSize: 0, pageToken: "", select: [], where: [], orderBy: "" };
 }
 
 export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
@@ -389,6 +457,15 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    for (const v of message.select) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.where) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.orderBy !== "") {
+      writer.uint32(66).string(message.orderBy);
     }
     return writer;
   },
@@ -446,6 +523,30 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.select.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.where.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.orderBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -470,6 +571,378 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.select = object.select?.map((e) => e) || [];
+    message.where = object.where?.map((e) => e) || [];
+    message.orderBy = object.orderBy ?? "";
+    return message;
+  },
+};
+
+function createBaseExportRowsRequest(): ExportRowsRequest {
+  return { name: "", begin: undefined, end: undefined, select: [], where: [], orderBy: "", limit: 0n, format: "" };
+}
+
+export const ExportRowsRequest: MessageFns<ExportRowsRequest> = {
+  encode(message: ExportRowsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.begin !== undefined) {
+      Timestamp.encode(message.begin, writer.uint32(18).fork()).join();
+    }
+    if (message.end !== undefined) {
+      Timestamp.encode(message.end, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.select) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.where) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.orderBy !== "") {
+      writer.uint32(50).string(message.orderBy);
+    }
+    if (message.limit !== 0n) {
+      if (BigInt.asIntN(64, message.limit) !== message.limit) {
+        throw new globalThis.Error("value provided for field message.limit of type int64 too large");
+      }
+      writer.uint32(56).int64(message.limit);
+    }
+    if (message.format !== "") {
+      writer.uint32(66).string(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportRowsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportRowsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.begin = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.end = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.select.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.where.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.orderBy = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.limit = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportRowsRequest>): ExportRowsRequest {
+    return ExportRowsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportRowsRequest>): ExportRowsRequest {
+    const message = createBaseExportRowsRequest();
+    message.name = object.name ?? "";
+    message.begin = (object.begin !== undefined && object.begin !== null)
+      ? Timestamp.fromPartial(object.begin)
+      : undefined;
+    message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
+    message.select = object.select?.map((e) => e) || [];
+    message.where = object.where?.map((e) => e) || [];
+    message.orderBy = object.orderBy ?? "";
+    message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
+    message.format = object.format ?? "";
+    return message;
+  },
+};
+
+function createBaseExportRowsResponse(): ExportRowsResponse {
+  return { contentType: "", data: Buffer.alloc(0) };
+}
+
+export const ExportRowsResponse: MessageFns<ExportRowsResponse> = {
+  encode(message: ExportRowsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.contentType !== "") {
+      writer.uint32(10).string(message.contentType);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportRowsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportRowsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportRowsResponse>): ExportRowsResponse {
+    return ExportRowsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportRowsResponse>): ExportRowsResponse {
+    const message = createBaseExportRowsResponse();
+    message.contentType = object.contentType ?? "";
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseExportQueryRequest(): ExportQueryRequest {
+  return { sql: "", params: undefined, format: "", timeoutMs: 0 };
+}
+
+export const ExportQueryRequest: MessageFns<ExportQueryRequest> = {
+  encode(message: ExportQueryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sql !== "") {
+      writer.uint32(10).string(message.sql);
+    }
+    if (message.params !== undefined) {
+      Struct.encode(Struct.wrap(message.params), writer.uint32(18).fork()).join();
+    }
+    if (message.format !== "") {
+      writer.uint32(26).string(message.format);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(32).int32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportQueryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportQueryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sql = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.params = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.timeoutMs = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportQueryRequest>): ExportQueryRequest {
+    return ExportQueryRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportQueryRequest>): ExportQueryRequest {
+    const message = createBaseExportQueryRequest();
+    message.sql = object.sql ?? "";
+    message.params = object.params ?? undefined;
+    message.format = object.format ?? "";
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseExportQueryResponse(): ExportQueryResponse {
+  return { contentType: "", data: Buffer.alloc(0) };
+}
+
+export const ExportQueryResponse: MessageFns<ExportQueryResponse> = {
+  encode(message: ExportQueryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.contentType !== "") {
+      writer.uint32(10).string(message.contentType);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportQueryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportQueryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportQueryResponse>): ExportQueryResponse {
+    return ExportQueryResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportQueryResponse>): ExportQueryResponse {
+    const message = createBaseExportQueryResponse();
+    message.contentType = object.contentType ?? "";
+    message.data = object.data ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -765,6 +1238,26 @@ export const QueriesService = {
     responseSerialize: (value: ReadRowsResponse): Buffer => Buffer.from(ReadRowsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadRowsResponse => ReadRowsResponse.decode(value),
   },
+  /** All rows of a dataset that fit, as one file, streamed. Errors: as ReadRows. */
+  exportRows: {
+    path: "/millrace.results.v1.Queries/ExportRows" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ExportRowsRequest): Buffer => Buffer.from(ExportRowsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExportRowsRequest => ExportRowsRequest.decode(value),
+    responseSerialize: (value: ExportRowsResponse): Buffer => Buffer.from(ExportRowsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExportRowsResponse => ExportRowsResponse.decode(value),
+  },
+  /** The answer of one read-only statement as one file, streamed: as many rows as there are. Errors: as Query. */
+  exportQuery: {
+    path: "/millrace.results.v1.Queries/ExportQuery" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ExportQueryRequest): Buffer => Buffer.from(ExportQueryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExportQueryRequest => ExportQueryRequest.decode(value),
+    responseSerialize: (value: ExportQueryResponse): Buffer => Buffer.from(ExportQueryResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExportQueryResponse => ExportQueryResponse.decode(value),
+  },
   /** Lists what can be queried. */
   listDatasets: {
     path: "/millrace.results.v1.Queries/ListDatasets" as const,
@@ -789,6 +1282,10 @@ export interface QueriesServer extends UntypedServiceImplementation {
    * has no time column.
    */
   readRows: handleUnaryCall<ReadRowsRequest, ReadRowsResponse>;
+  /** All rows of a dataset that fit, as one file, streamed. Errors: as ReadRows. */
+  exportRows: handleServerStreamingCall<ExportRowsRequest, ExportRowsResponse>;
+  /** The answer of one read-only statement as one file, streamed: as many rows as there are. Errors: as Query. */
+  exportQuery: handleServerStreamingCall<ExportQueryRequest, ExportQueryResponse>;
   /** Lists what can be queried. */
   listDatasets: handleUnaryCall<ListDatasetsRequest, ListDatasetsResponse>;
 }
@@ -832,6 +1329,20 @@ export interface QueriesClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReadRowsResponse) => void,
   ): ClientUnaryCall;
+  /** All rows of a dataset that fit, as one file, streamed. Errors: as ReadRows. */
+  exportRows(request: ExportRowsRequest, options?: Partial<CallOptions>): ClientReadableStream<ExportRowsResponse>;
+  exportRows(
+    request: ExportRowsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ExportRowsResponse>;
+  /** The answer of one read-only statement as one file, streamed: as many rows as there are. Errors: as Query. */
+  exportQuery(request: ExportQueryRequest, options?: Partial<CallOptions>): ClientReadableStream<ExportQueryResponse>;
+  exportQuery(
+    request: ExportQueryRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ExportQueryResponse>;
   /** Lists what can be queried. */
   listDatasets(
     request: ListDatasetsRequest,
