@@ -23,5 +23,7 @@ export async function secretKeyOf(folder: string, env: Readonly<Record<string, s
   }
   const { mode } = await stat(path);
   if ((mode & 0o077) !== 0) throw new Fault("precondition", `others may read ${path}; run: chmod 600 ${path}`);
-  return (await readFile(path, "utf8")).trim();
+  const key = (await readFile(path, "utf8")).trim();
+  if (key !== "") return key;
+  throw new Fault("precondition", `${path} is empty: a start was cut off; remove it`);
 }
