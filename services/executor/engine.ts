@@ -1,5 +1,5 @@
 /** What an engine is given for one guest call and what it gives back; what both engines make of the ways to end. */
-import type { GuestError, GuestOutcome } from "./sandbox.ts";
+import type { GuestError, GuestOutcome, Reuse } from "./sandbox.ts";
 
 export const MAX_MESSAGE_CHARS = 8_192;
 /** Names of host functions and variables are cut to this; none is as long. */
@@ -15,6 +15,8 @@ export interface EngineCall {
   readonly input: Uint8Array;
   readonly memoryMaxBytes: number;
   readonly maxOutputBytes: number;
+  readonly reuse?: Reuse | undefined;
+  readonly maxGas?: number | undefined;
   /** Told how much memory the guest holds (linear and blocks), whenever that is known to have grown. */
   onMemory(bytes: number): void;
   /** Suspends the guest until it settles. Throwing an `Ending` ends the guest; anything else does so as a trap. */
@@ -30,6 +32,8 @@ export interface EngineEnd {
   readonly outcome: GuestOutcome | "exhausted";
   readonly output: Uint8Array;
   readonly error?: GuestError;
+  /** Instructions that a metered module ran. */
+  readonly gas?: number;
 }
 
 /** Why the guest must end here and now. */
@@ -40,6 +44,33 @@ export class Ending extends Error {
     super(message);
     this.outcome = outcome;
     this.code = code;
+  }
+}
+
+/** What the registry's metering exports: the instructions that are left, counted down. */
+const GAS_EXPORT = "__gas";
+
+/** The counter of a metered module; nothing when the call is not metered. */
+export class Gas {
+  readonly #left: { value: bigint } | undefined;
+  readonly #most: number;
+
+  /** What instantiation used is taken off. */
+  constructor({ maxGas }: EngineCall, exports: Readonly<Record<string, unknown>>) {
+    this.#most = maxGas ?? 0;
+    const left = maxGas === undefined ? undefined : exports[GAS_EXPORT];
+    if (!left) return;
+    this.#left = left as { value: bigint };
+    this.#left.value = BigInt(this.#most);
+  }
+
+  /** The end with what was used; running out is no trap of the guest's own. */
+  judge(end: EngineEnd): EngineEnd {
+    if (!this.#left) return end;
+    const left = Number(this.#left.value);
+    const gas = Math.min(this.#most, this.#most - left);
+    if (left >= 0) return { ...end, gas };
+    return { ...failed("cpu_exceeded", "cpu_exceeded", `ran more than ${this.#most} instructions`), gas };
   }
 }
 

@@ -1,12 +1,16 @@
 /** The engine of ours: guests linked to a kernel in WebAssembly, on pooled memories that are zeroed after each call. */
 import { Arena } from "./arena.ts";
-import { Ending, type EngineCall, type EngineEnd, ended, endOfThrow, failed, type RunGuest } from "./engine.ts";
+import { Ending, type EngineCall, ended, endOfThrow, failed, Gas, type RunGuest } from "./engine.ts";
 import { importedMemory, type MemoryImport, MemoryPool } from "./guest-memory.ts";
 import { Kernel } from "./kernel.ts";
 
 /** An arena of which more was in use is left to its last guests, because WebAssembly memory never shrinks. */
 const ARENA_MAX_BYTES = 64 << 20;
 const MAX_IDLE_KERNELS = 256;
+/** Instances kept for another call, of all plugins: how many, how large together, how long. */
+const MAX_KEPT = 64;
+const MAX_KEPT_BYTES = 256 << 20;
+const KEPT_IDLE_MS = 60_000;
 /** Imports that suspend their guest; a module without them runs to its end at once, on the stack of the lane. */
 const SUSPENDING = new Set(["host_call", "http_request"]);
 
@@ -15,17 +19,23 @@ interface ModuleFacts {
   readonly suspends: boolean;
 }
 
-/** A guest that has ended, before its memory is zeroed. */
-interface Remains {
+interface Guest {
   readonly kernel: Kernel;
   readonly memory: WebAssembly.Memory | undefined;
   readonly facts: ModuleFacts;
+  /** Undefined until it is instantiated. */
+  exports: Readonly<Record<string, unknown>> | undefined;
+  callsLeft: number;
+  idleSinceMs: number;
 }
 
 export function openKernelEngine(): RunGuest {
   const known = new WeakMap<WebAssembly.Module, ModuleFacts>();
   const memories = new MemoryPool();
-  const remains: Remains[] = [];
+  /** Ended, and not zeroed yet. */
+  const dead: Guest[] = [];
+  /** By key of reuse, the longest idle first. A guest that runs is not in it, so none is entered twice. */
+  const kept = new Map<string, Guest[]>();
   let idle: Kernel[] = [];
   let arena = new Arena();
 
@@ -46,7 +56,7 @@ export function openKernelEngine(): RunGuest {
     return idle.pop() ?? new Kernel(arena);
   };
   const clean = () => {
-    for (const { kernel, memory, facts } of remains.splice(0)) {
+    for (const { kernel, memory, facts } of dead.splice(0)) {
       kernel.forget();
       if (memory && facts.memory) memories.give(facts.memory, memory);
       if (kernel.arena !== arena || idle.length >= MAX_IDLE_KERNELS) kernel.release();
@@ -54,47 +64,98 @@ export function openKernelEngine(): RunGuest {
     }
   };
   /** After the answer has left, so that the caller does not wait for it. */
-  const bury = (dead: Remains) => {
-    if (remains.push(dead) === 1) setImmediate(clean);
+  const bury = (guest: Guest) => {
+    if (dead.push(guest) === 1) setImmediate(clean);
+  };
+  const keep = (key: string, guest: Guest) => {
+    guest.kernel.wipe();
+    guest.idleSinceMs = performance.now();
+    const same = kept.get(key) ?? [];
+    same.push(guest);
+    kept.delete(key);
+    kept.set(key, same);
+    dropKept(KEPT_IDLE_MS);
+  };
+  const takeKept = (key: string): Guest | undefined => {
+    const same = kept.get(key);
+    const guest = same?.pop();
+    if (same?.length === 0) kept.delete(key);
+    return guest;
+  };
+  /** What is over the budget, or idle for longer; the key that was called least lately goes first. */
+  const dropKept = (idleMs: number) => {
+    const all = [...kept].flatMap(([key, guests]) => guests.map((guest) => ({ key, guest })));
+    let bytes = all.reduce((sum, { guest }) => sum + guest.kernel.heldBytes, 0);
+    for (const [i, { key, guest }] of all.entries()) {
+      const idle = performance.now() - guest.idleSinceMs > idleMs;
+      if (!idle && all.length - i <= MAX_KEPT && bytes <= MAX_KEPT_BYTES) continue;
+      bytes -= guest.kernel.heldBytes;
+      const others = kept.get(key)?.filter((other) => other !== guest) ?? [];
+      if (others.length) kept.set(key, others);
+      else kept.delete(key);
+      bury(guest);
+    }
+  };
+  setInterval(() => dropKept(KEPT_IDLE_MS), KEPT_IDLE_MS).unref();
+
+  const fresh = (call: EngineCall): Guest => {
+    const facts = factsOf(call.module);
+    const kernel = takeKernel();
+    try {
+      const memory = facts.memory && memories.take(facts.memory);
+      return { kernel, memory, facts, exports: undefined, callsLeft: call.reuse?.calls ?? 1, idleSinceMs: 0 };
+    } catch (thrown) {
+      bury({ kernel, memory: undefined, facts, exports: undefined, callsLeft: 0, idleSinceMs: 0 });
+      throw thrown;
+    }
   };
 
   return async (call) => {
     clean();
-    const facts = factsOf(call.module);
-    const kernel = takeKernel();
-    let memory: WebAssembly.Memory | undefined;
+    const { reuse } = call;
+    let guest: Guest;
     try {
-      memory = facts.memory && memories.take(facts.memory);
-      kernel.begin(call, memory);
-      return await run(call, facts, kernel, memory);
+      guest = (reuse && takeKept(reuse.key)) ?? fresh(call);
     } catch (thrown) {
-      return thrown instanceof Ending ? ended(thrown) : endOfThrow(call, thrown, 0, undefined);
-    } finally {
-      bury({ kernel, memory, facts });
+      return endOfThrow(call, thrown, 0, undefined);
+    }
+    let gas: Gas | undefined;
+    try {
+      const { kernel, facts } = guest;
+      kernel.begin(call, guest.memory);
+      guest.callsLeft -= 1;
+      const exports = guest.exports ?? instantiate(call.module, guest);
+      const exported = exports[call.export];
+      gas = new Gas(call, exports);
+      if (typeof exported !== "function") {
+        bury(guest);
+        return failed("guest_error", "not_found", `no export named "${call.export}"`);
+      }
+      if (guest.exports !== exports) initialise(exports);
+      guest.exports = exports;
+      const code = facts.suspends ? await WebAssembly.promising(exported)() : (exported() as number);
+      const end = gas.judge(kernel.end(code));
+      if (reuse && guest.callsLeft > 0) keep(reuse.key, guest);
+      else bury(guest);
+      return end;
+    } catch (thrown) {
+      bury(guest);
+      if (thrown instanceof Ending) return ended(thrown);
+      const end = guest.kernel.broken(thrown);
+      return gas?.judge(end) ?? end;
     }
   };
 }
 
-async function run(
-  call: EngineCall,
-  { memory: limits, suspends }: ModuleFacts,
-  kernel: Kernel,
-  memory: WebAssembly.Memory | undefined,
-): Promise<EngineEnd> {
-  try {
-    const { exports } = new WebAssembly.Instance(call.module, {
-      "extism:host/env": kernel.env,
-      "extism:host/user": kernel.user,
-      ...(limits && { [limits.module]: { [limits.name]: memory } }),
-    });
-    kernel.watch(exports);
-    const exported = exports[call.export];
-    if (typeof exported !== "function") return failed("guest_error", "not_found", `no export named "${call.export}"`);
-    initialise(exports);
-    return kernel.end(suspends ? await WebAssembly.promising(exported)() : (exported() as number));
-  } catch (thrown) {
-    return kernel.broken(thrown);
-  }
+function instantiate(module: WebAssembly.Module, { kernel, memory, facts }: Guest) {
+  const limits = facts.memory;
+  const { exports } = new WebAssembly.Instance(module, {
+    "extism:host/env": kernel.env,
+    "extism:host/user": kernel.user,
+    ...(limits && { [limits.module]: { [limits.name]: memory } }),
+  });
+  kernel.watch(exports);
+  return exports;
 }
 
 /** What compilers want called before any other export; as Extism's SDK does it. */

@@ -110,7 +110,7 @@ export class Kernel {
   begin(call: EngineCall, memory: WebAssembly.Memory | undefined): void {
     const { input } = call;
     this.#call = call;
-    this.#memory = memory;
+    this.#memory ??= memory;
     this.#ending = undefined;
     this.#headers = undefined;
     const needed = input.byteLength + REGION_OVERHEAD_BYTES;
@@ -134,7 +134,7 @@ export class Kernel {
   /** The guest returned. */
   end(code: number): EngineEnd {
     const call = this.#call as EngineCall;
-    call.onMemory(this.#heldBytes());
+    call.onMemory(this.heldBytes);
     if (this.#ending) return ended(this.#ending);
     const { output_at, output_length } = this.#exports;
     return endOfReturn(call, {
@@ -146,7 +146,7 @@ export class Kernel {
   /** The guest was thrown out of. */
   broken(thrown: unknown): EngineEnd {
     const call = this.#call as EngineCall;
-    const heldBytes = this.#heldBytes();
+    const heldBytes = this.heldBytes;
     call.onMemory(heldBytes);
     return this.#ending ? ended(this.#ending) : endOfThrow(call, thrown, heldBytes, this.#error());
   }
@@ -178,7 +178,8 @@ export class Kernel {
     this.#region = undefined;
   }
 
-  #heldBytes(): number {
+  /** Linear memory, blocks and variables. */
+  get heldBytes(): number {
     return (this.#memory?.buffer.byteLength ?? 0) + (this.#exports.high.value >>> 0) + this.#varsBytes;
   }
 
@@ -205,7 +206,7 @@ export class Kernel {
     const { memoryMaxBytes, onMemory } = this.#call as EngineCall;
     const held = (this.#memory?.buffer.byteLength ?? 0) + this.#varsBytes;
     if (held + endBytes > memoryMaxBytes) {
-      onMemory(this.#heldBytes());
+      onMemory(this.heldBytes);
       const message = `blocks of ${endBytes} bytes beside ${held} are over the cap of ${memoryMaxBytes} bytes`;
       throw this.#endBy(new Ending("out_of_memory", "out_of_memory", message));
     }
@@ -267,7 +268,7 @@ export class Kernel {
 
   async #host(name: string, request: Uint8Array): Promise<Uint8Array> {
     const call = this.#call as EngineCall;
-    call.onMemory(this.#heldBytes());
+    call.onMemory(this.heldBytes);
     try {
       return await call.host(name, request);
     } catch (thrown) {
@@ -298,7 +299,7 @@ export class Kernel {
     this.#vars.delete(name);
     if (!value) return;
     const costBytes = value.byteLength + VARIABLE_OVERHEAD_BYTES;
-    if (this.#heldBytes() + costBytes > memoryMaxBytes) {
+    if (this.heldBytes + costBytes > memoryMaxBytes) {
       const message = `a variable of ${value.byteLength} bytes is over the cap of ${memoryMaxBytes} bytes`;
       throw this.#endBy(new Ending("out_of_memory", "out_of_memory", message));
     }

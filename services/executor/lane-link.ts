@@ -56,6 +56,7 @@ interface Resident {
   settledMs: number | undefined;
   cpuMs: number;
   memoryPeakBytes: number;
+  gas: number | undefined;
   bytesIn: number;
   bytesOut: number;
   lastHostFault: string | undefined;
@@ -135,6 +136,7 @@ export class LaneLink {
       settledMs: undefined,
       cpuMs: 0,
       memoryPeakBytes: 0,
+      gas: undefined,
       bytesIn: call.input.byteLength,
       bytesOut: 0,
       lastHostFault: undefined,
@@ -157,6 +159,8 @@ export class LaneLink {
       memoryMaxBytes: call.memoryMaxPages * PAGE_BYTES,
       maxOutputBytes: call.maxOutputBytes,
       maxHostCalls: call.maxHostCalls,
+      reuse: call.reuse,
+      maxGas: call.maxGas,
       nowMs: clockOf(call),
       seed: call.seed ?? newSeed(),
     };
@@ -265,6 +269,7 @@ export class LaneLink {
       return;
     }
     const { outcome, output, error } = end;
+    resident.gas = end.gas;
     if (outcome === "exhausted") {
       this.#refuse(resident, new Fault("exhausted", `no room for another instance: ${error?.message}`));
       return;
@@ -345,11 +350,12 @@ export class LaneLink {
   }
 
   #usageOf(resident: Resident): GuestResult["usage"] {
-    const { memoryPeakBytes, hostCalls, bytesIn, bytesOut, startedMs } = resident;
+    const { memoryPeakBytes, gas, hostCalls, bytesIn, bytesOut, startedMs } = resident;
     const nowMs = monotonicMs();
     const slice = this.#slice.current();
     const cpuMs = resident.cpuMs + (slice?.guest === resident.id ? nowMs - slice.sinceMs : 0);
     const wallMs = nowMs - startedMs;
-    return { wallMs, cpuMs, memoryPeakBytes, hostCalls: Object.fromEntries(hostCalls), bytesIn, bytesOut };
+    const used = { wallMs, cpuMs, memoryPeakBytes, hostCalls: Object.fromEntries(hostCalls), bytesIn, bytesOut };
+    return gas === undefined ? used : { ...used, gas };
   }
 }

@@ -6,7 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Ending, type EngineEnd, type LogLevel, type RunGuest } from "./engine.ts";
 import { Randomness } from "./randomness.ts";
-import type { EngineName } from "./sandbox.ts";
+import type { EngineName, Reuse } from "./sandbox.ts";
 import { monotonicMs, Slice, TRANSFER_OVER_BYTES } from "./slice.ts";
 
 export interface LaneData {
@@ -26,6 +26,8 @@ export interface StartMessage {
   readonly memoryMaxBytes: number;
   readonly maxOutputBytes: number;
   readonly maxHostCalls: number;
+  readonly reuse: Reuse | undefined;
+  readonly maxGas: number | undefined;
   readonly nowMs: number;
   readonly seed: string;
 }
@@ -188,6 +190,8 @@ async function run(start: StartMessage): Promise<void> {
     input: start.input,
     memoryMaxBytes: start.memoryMaxBytes,
     maxOutputBytes: start.maxOutputBytes,
+    reuse: start.reuse,
+    maxGas: start.maxGas,
     onMemory(bytes) {
       if (bytes > resident.memoryPeakBytes) resident.memoryPeakBytes = bytes;
     },

@@ -33,6 +33,8 @@ export interface GuestUsage {
   readonly cpuMs: number;
   /** Linear memory and Extism blocks together, at the highest; as of its last host call when its lane was ended. */
   readonly memoryPeakBytes: number;
+  /** Instructions of a metered module. */
+  readonly gas?: number;
   readonly hostCalls: Readonly<Record<string, number>>;
   /** Bytes into the guest: its input and the answers of host functions. */
   readonly bytesIn: number;
@@ -63,6 +65,14 @@ export interface GuestModule {
  */
 export type HostFunction = (name: string, request: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
 
+/** An instance is kept for calls of the same key; it is dropped after a trap, or when nobody calls it for a minute. */
+export interface Reuse {
+  /** Names plugin version and instance: whoever gives the same key sees what the calls before left in memory. */
+  readonly key: string;
+  /** Calls of one instance, the first one included. */
+  readonly calls: number;
+}
+
 export interface GuestCall {
   readonly module: GuestModule;
   /** Name of an export of type `() -> i32`. */
@@ -79,6 +89,10 @@ export interface GuestCall {
   readonly memoryMaxPages: number;
   readonly maxOutputBytes: number;
   readonly maxHostCalls: number;
+  /** Absent: a fresh instance for this call, and nothing of it stays. */
+  readonly reuse?: Reuse;
+  /** Of a metered module: instructions that it may run, by the count that was written into it. */
+  readonly maxGas?: number;
   readonly host: HostFunction;
   /**
    * What the guest's `now` answers, in milliseconds since the epoch. Asked as the guest is sent to a lane and with each

@@ -13,6 +13,7 @@ import {
   endOfReturn,
   endOfThrow,
   failed,
+  Gas,
   httpQuestion,
   type LogLevel,
   MAX_MESSAGE_CHARS,
@@ -32,6 +33,7 @@ const BLOCK_OVERHEAD_BYTES = 256;
 /** Never throws: whatever the guest does is an end. */
 export async function runGuest(call: EngineCall): Promise<EngineEnd> {
   const guest = new Guest(call);
+  let gas: Gas | undefined;
   try {
     const memory = importedMemory(call.module);
     const provided = memory ? [{ name: memory.module, module: memoryModule(memory) }] : [];
@@ -43,13 +45,15 @@ export async function runGuest(call: EngineCall): Promise<EngineEnd> {
       allowedHosts: ["*"],
     });
     const instance = (await plugin.getInstance()) as WebAssembly.Instance;
+    gas = new Gas(call, instance.exports);
     const exported = instance.exports[call.export];
     if (typeof exported !== "function") return failed("guest_error", "not_found", `no export named "${call.export}"`);
     guest.watch(instance);
     const code = await WebAssembly.promising(exported)();
-    return guest.end(code);
+    return gas.judge(guest.end(code));
   } catch (thrown) {
-    return guest.broken(thrown);
+    const end = guest.broken(thrown);
+    return gas?.judge(end) ?? end;
   }
 }
 
