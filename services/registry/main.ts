@@ -7,7 +7,6 @@ import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_serv
 import { QuarantinesService } from "../../proto/gen/millrace/registry/v1/quarantine_service.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
 import { SecretsService } from "../../proto/gen/millrace/registry/v1/secret_service.ts";
-import { BUCKETS } from "../../proto/names.ts";
 import { SECRET_KEY_DOC, SECRET_KEY_ENV } from "../../proto/secrets.ts";
 import type { Bus } from "../bus/ports.ts";
 import { address, type Config, choice, secret, text, whole } from "../kit/config.ts";
@@ -72,7 +71,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     service(PollersService, pollerMethods(store)),
     service(ResourcesService, resourceMethods(store)),
     service(SecretsService, secretMethods(store, secretKeys)),
-    service(QuarantinesService, quarantineMethods(await bus.kv(BUCKETS.quarantine))),
+    service(QuarantinesService, quarantineMethods(store.quarantine)),
     service(CatalogService, catalogMethods(store)),
   ];
   await recover(store, rules.grants, log);

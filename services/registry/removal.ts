@@ -1,8 +1,8 @@
 /** Taking things away: nobody starts anything new, what runs gets time to finish, then the entries go. */
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
-import { bare } from "../../proto/names.ts";
-import { decodeKeyPart } from "../bus/keys.ts";
+import { bare, quarantineKey } from "../../proto/names.ts";
+import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { idOf } from "./names.ts";
@@ -76,7 +76,10 @@ export async function finishPlugin(store: Store, name: string, removal: Removal)
   await Promise.all(instances.map((instance) => finishInstance(store, instance.name, removal)));
   await store.alone(async () => {
     const versions = await versionsOf(store, idOf(name, "plugins"));
-    for (const version of versions) await store.versions.remove(version.name);
+    for (const version of versions) {
+      await store.versions.remove(version.name);
+      await store.quarantine.delete(quarantineKey(version.name, encodeKeyPart));
+    }
     await store.plugins.remove(name);
     // Equal files of different plugins are one blob, so only what nobody names any more goes.
     const kept = new Set((await store.versions.list()).flatMap(digestsOf));

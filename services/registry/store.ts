@@ -151,6 +151,8 @@ export interface Store {
   readonly blobs: Blobs;
   /** The leases of running work; only read here. */
   readonly locks: Kv;
+  /** Versions that executors have stopped. Read and released here, written by them. */
+  readonly quarantine: Kv;
   /** The windows of a pipe by its bare id; only read here. */
   windowsOf(pipe: string): Promise<readonly Window[]>;
   /**
@@ -164,17 +166,20 @@ export interface Store {
 }
 
 export async function openStore(bus: Bus, widening: Widening = "hold", now: () => number = Date.now): Promise<Store> {
-  const [plugins, instances, pipes, pollers, resources, secrets, locks, windows, blobs] = await Promise.all([
-    bus.kv(BUCKETS.plugins),
-    bus.kv(BUCKETS.instances),
-    bus.kv(BUCKETS.pipes),
-    bus.kv(BUCKETS.pollers),
-    bus.kv(BUCKETS.resources),
-    bus.kv(BUCKETS.secrets),
-    bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
-    bus.kv(BUCKETS.windows),
-    bus.blobs(BLOBS),
-  ]);
+  const [plugins, instances, pipes, pollers, resources, secrets, locks, quarantine, windows, blobs] = await Promise.all(
+    [
+      bus.kv(BUCKETS.plugins),
+      bus.kv(BUCKETS.instances),
+      bus.kv(BUCKETS.pipes),
+      bus.kv(BUCKETS.pollers),
+      bus.kv(BUCKETS.resources),
+      bus.kv(BUCKETS.secrets),
+      bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+      bus.kv(BUCKETS.quarantine),
+      bus.kv(BUCKETS.windows),
+      bus.blobs(BLOBS),
+    ],
+  );
   const turn = new Semaphore(1);
   return {
     plugins: new Collection("plugins", plugins, Plugin, "p"),
@@ -186,6 +191,7 @@ export async function openStore(bus: Bus, widening: Widening = "hold", now: () =
     secrets: new Collection("secrets", secrets, SealedSecret),
     blobs,
     locks,
+    quarantine,
     windowsOf: async (pipe) =>
       (await retry(READS, () => windows.list(encodeKeyPart(pipe)))).map(({ value }) => Window.decode(value)),
     now,

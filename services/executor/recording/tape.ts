@@ -48,7 +48,7 @@ export class Tape {
   readonly #maxBytes: number;
   #calls: Call[] = [];
   #bytes = 0;
-  /** It was more than may be kept: there will be no record of this run. */
+  /** It was more than may be kept, or has been dropped: nothing is written down any more. */
   full = false;
 
   constructor(stock: TapeStock, maxBytes: number) {
@@ -156,8 +156,9 @@ export class Tape {
     return compressLines([...lines, { run_end: end }]);
   }
 
-  /** Forgets everything. */
+  /** Forgets everything, and takes no more. */
   drop(): void {
+    this.full = true;
     this.#calls = [];
     this.#stock.heldBytes -= this.#bytes;
     this.#bytes = 0;
@@ -168,7 +169,6 @@ export class Tape {
     this.#bytes += bytes + ENTRY_BYTES;
     this.#stock.heldBytes += bytes + ENTRY_BYTES;
     if (this.#bytes <= this.#maxBytes && this.#stock.heldBytes <= this.#stock.maxBytes) return;
-    this.full = true;
     this.drop();
   }
 }
