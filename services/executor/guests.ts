@@ -66,6 +66,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
   return {
     async call({ subject, export: name, input, limits, signal, tally, extra, nested = false, onHostCall }) {
       const { instance, grants, release } = subject;
+      const { manifest } = release;
       const denied = () => tally.denied();
       const secrets = vault.of(grants);
       const reach = network.of(instance, grants, denied);
@@ -90,6 +91,9 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
         memoryMaxPages: limits.memoryMaxPages,
         maxOutputBytes: limits.maxOutputBytes,
         maxHostCalls: limits.maxHostCalls,
+        ...(manifest &&
+          manifest.reuse > 1 && { reuse: { key: `${release.moduleDigest}/${instance}`, calls: manifest.reuse } }),
+        ...(manifest?.metered && { maxGas: limits.maxGas }),
         host: (called, request, ended) => {
           onHostCall?.();
           return host(called, request, ended);

@@ -64,7 +64,11 @@ export async function checkBundle(packed: Uint8Array, limits: BundleLimits): Pro
     inspectModule(bundle.module, { exports: manifest ? neededExports(manifest) : [] }),
   );
   const module =
-    manifest && facts && collect(mistakes, () => normaliseModule(bundle.module, { maxPages: memoryPages(manifest) }));
+    manifest &&
+    facts &&
+    collect(mistakes, () =>
+      normaliseModule(bundle.module, { maxPages: memoryPages(manifest), metered: manifest.metered }),
+    );
   const exports = (facts?.exports ?? []).filter(({ kind }) => kind === "function").map(({ name }) => name);
   const length = exports.join(" ").length;
   if (length > MAX_EXPORTS_LENGTH) {

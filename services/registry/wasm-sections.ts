@@ -70,6 +70,8 @@ export interface Reading {
   readonly exports: { name: string; kind: (typeof KINDS)[number]; index: number }[];
   readonly memories: FlaggedLimits[];
   readonly tables: (FlaggedLimits & { readonly element: number })[];
+  /** How many the module defines. */
+  globals: number;
   start: boolean;
 }
 
@@ -153,6 +155,7 @@ export function readModule(bytes: Uint8Array): Reading {
       exports: [],
       memories: [],
       tables: [],
+      globals: 0,
       start: false,
     };
     for (const section of sections) {
@@ -267,6 +270,9 @@ function readSection(reading: Reading, name: string, cursor: Cursor): void {
         if (!kind) throw new Unreadable(`is damaged: an export of no known kind at byte ${cursor.at}`);
         reading.exports.push({ name: exported, kind, index: cursor.number() });
       }),
+    global: () => {
+      reading.globals = cursor.count();
+    },
     start: () => {
       reading.start = true;
     },

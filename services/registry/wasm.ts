@@ -1,5 +1,6 @@
 /** What a WebAssembly module is made of, whether the sandbox can run it, and its memory cap written in. Pure. */
 import { Fault, type Mistake } from "../kit/fault.ts";
+import { meteringMistakes, meterModule } from "./metering.ts";
 import { FIELD, type Limits, type Reading, readModule, SECTIONS } from "./wasm-sections.ts";
 
 /** Entries of one table; also written in as its maximum. Tables live on the heap of a lane, beside other guests. */
@@ -94,13 +95,33 @@ export function inspectModule(bytes: Uint8Array, demands: ModuleDemands = {}): M
   };
 }
 
+export interface Normal {
+  /** Of its memory, 64 KiB each. */
+  readonly maxPages: number;
+  /** Whether its instructions are counted. */
+  readonly metered?: boolean;
+}
+
+/** Errors: `invalid` when the module cannot be metered. */
+function withMeter(bytes: Uint8Array): Uint8Array {
+  const reading = readModule(bytes);
+  const mistakes = meteringMistakes(bytes, reading);
+  if (mistakes.length) throw Fault.invalid(`${FIELD} cannot run in the sandbox`, mistakes);
+  const metered = meterModule(bytes, reading);
+  if (WebAssembly.validate(metered)) return metered;
+  const problem = `cannot be metered: ${compileError(metered)}`;
+  throw Fault.invalid(`${FIELD} cannot run in the sandbox`, [{ field: FIELD, problem, fix: 'leave "metered" out' }]);
+}
+
 /**
  * The same module, importing its memory instead of making it, with a maximum of at most `maxPages`, and with each
  * table's maximum at most TABLE_MAX_ENTRIES, so that growing past it fails inside the guest. Doing it twice changes
- * nothing. Errors: as `inspectModule`, and `invalid` when the memory's minimum is already over the cap.
+ * nothing, but for the meter. Errors: as `inspectModule`, and `invalid` when the memory's minimum is already over the
+ * cap, or the code cannot be metered.
  */
-export function normaliseModule(bytes: Uint8Array, { maxPages }: { readonly maxPages: number }): Uint8Array {
-  inspectModule(bytes);
+export function normaliseModule(given: Uint8Array, { maxPages, metered = false }: Normal): Uint8Array {
+  inspectModule(given);
+  const bytes = metered ? withMeter(given) : given;
   const reading = readModule(bytes);
   const [memory] = memoriesOf(reading);
   if (memory && memory.min > maxPages) {

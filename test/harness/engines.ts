@@ -7,8 +7,8 @@ import { decode, encode, open, redispatch } from "./guest-call.ts";
 export const ENGINES: readonly EngineName[] = ["kernel", "sdk"];
 
 /** A module's bytes as they would be stored when it is published. */
-export function published(bytes: Uint8Array, maxPages = 1_024): GuestModule {
-  const stored = normaliseModule(bytes, { maxPages });
+export function published(bytes: Uint8Array, maxPages = 1_024, metered = false): GuestModule {
+  const stored = normaliseModule(bytes, { maxPages, metered });
   return { digest: createHash("sha256").update(stored).digest("hex"), load: async () => stored };
 }
 

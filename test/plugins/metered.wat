@@ -1,0 +1,41 @@
+;; Work that can be counted, and guests that would not stop: calls, loops, bulk operations, exceptions, branches.
+(module
+  (memory (export "memory") 16)
+  (table $table 64 funcref)
+  (tag $oops)
+  (func $fib (param $n i32) (result i32)
+    (if (result i32) (i32.lt_u (local.get $n) (i32.const 2))
+      (then (local.get $n))
+      (else
+        (i32.add
+          (call $fib (i32.sub (local.get $n) (i32.const 1)))
+          (call $fib (i32.sub (local.get $n) (i32.const 2)))))))
+  (func (export "work") (result i32)
+    (local $i i32)
+    (drop (call $fib (i32.const 12)))
+    (loop $again (result i32)
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (block $c (block $b (block $a (br_table $a $b $c (i32.rem_u (local.get $i) (i32.const 3))))))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 1000)))
+      (i32.const 0)))
+  (func (export "spin") (result i32) (loop $for_ever (br $for_ever)) (i32.const 0))
+  (func $for_ever (export "recurse_by_two") (result i32)
+    (drop (call $leaf))
+    (loop $again (drop (call $leaf)) (br $again))
+    (i32.const 0))
+  (func $leaf (result i32) (i32.const 1))
+  (func (export "fill") (result i32)
+    (loop $for_ever
+      (memory.fill (i32.const 0) (i32.const 7) (i32.const 1048576))
+      (br $for_ever))
+    (i32.const 0))
+  (func (export "copy") (result i32)
+    (memory.copy (i32.const 0) (i32.const 8) (i32.const 65536))
+    (memory.copy (i32.const 0) (i32.const 8) (i32.const 65536))
+    (i32.const 0))
+  ;; Catches whatever it can and goes on for ever.
+  (func (export "stubborn") (result i32)
+    (loop $again
+      (try (do (throw $oops)) (catch_all))
+      (br $again))
+    (i32.const 0)))
