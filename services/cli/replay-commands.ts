@@ -4,7 +4,7 @@ import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";
 import { QuarantinesService } from "../../proto/gen/millrace/registry/v1/quarantine_service.ts";
 import { Recording } from "../../proto/gen/millrace/results/v1/recording.ts";
 import { RecordingsService } from "../../proto/gen/millrace/results/v1/recording_service.ts";
-import { readRecording, sha256 } from "../executor/recording/format.ts";
+import { type RunRecording, readRecording, sha256 } from "../executor/recording/format.ts";
 import { type Replayed, replayRun } from "../executor/recording/replay.ts";
 import { openSandbox } from "../executor/sandbox.ts";
 import { Fault } from "../kit/fault.ts";
@@ -19,9 +19,11 @@ const RECORD_DEADLINE_MS = 60_000;
 const quarantineJson = (one: Quarantine) => restJson("millrace.registry.v1.Quarantine", Quarantine, one);
 
 /** Errors: `invalid` when the record is without a module and none is named. */
-async function moduleOf(recorded: Uint8Array | undefined, given: unknown, pages: number): Promise<Uint8Array> {
-  if (typeof given === "string") return normaliseModule(await readFile(given), { maxPages: pages });
-  if (recorded) return recorded;
+async function moduleOf({ calls, module }: RunRecording, given: unknown): Promise<Uint8Array> {
+  const limits = calls[0]?.call.limits;
+  const normal = { maxPages: limits?.memory_pages ?? 1, metered: limits?.gas !== undefined };
+  if (typeof given === "string") return normaliseModule(await readFile(given), normal);
+  if (module) return module;
   const fix = "name the plugin's module with --wasm";
   throw Fault.invalid("run replay", [{ field: "file", problem: "has no module in it", fix }]);
 }
@@ -57,8 +59,7 @@ export const replayCommands: readonly Command[] = [
     flags: { wasm: { type: "string", doc: "another build of the plugin's module (default: the one in the record)" } },
     async run(invocation) {
       const recording = readRecording(await readFile(invocation.args[0] as string));
-      const pages = recording.calls[0]?.call.limits.memory_pages ?? 1;
-      const module = await moduleOf(recording.module, invocation.flags.wasm, pages);
+      const module = await moduleOf(recording, invocation.flags.wasm);
       await using sandbox = await openSandbox({ lanes: 1, callsPerLane: 1, log: silentLog });
       const replayed = await replayRun(recording, module, sandbox);
       const { run } = recording;

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
+import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS } from "../../proto/names.ts";
 import { settings as executorSettings, start as startRealExecutor } from "../../services/executor/main.ts";
 import { isBreakdown, openQuarantines } from "../../services/executor/quarantine.ts";
@@ -13,6 +14,7 @@ import type { Results } from "../../services/results/results.ts";
 import { embeddedGround } from "../harness/bus-ground.ts";
 import { runCli } from "../harness/cli.ts";
 import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
+import { openExecuting } from "../harness/executing.ts";
 import { connected, json, startWorld } from "../harness/gateway.ts";
 import { until } from "../harness/until.ts";
 
@@ -23,7 +25,7 @@ let results: Results;
 beforeAll(async () => {
   clickHouse = await startTestClickHouse();
   results = await openTestResults(clickHouse);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await results[Symbol.asyncDispose]();
   await clickHouse[Symbol.asyncDispose]();
@@ -74,7 +76,7 @@ test("after too many traps every executor refuses with the reason; the CLI lists
   );
   const again = await runCli(["plugin", "release", "kitchen", "1.0.0", ...address]);
   expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("is not in quarantine")]);
-}, 60_000);
+}, 120_000);
 
 test("counts the last calls of each version, and forgets them when it is released", async () => {
   await using ground = await embeddedGround();
@@ -103,3 +105,27 @@ test("counts the last calls of each version, and forgets them when it is release
   // A guest that waited for others did not break down.
   expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
 });
+
+test("a job of a stopped version is recorded and dropped; its window waits, and is fetched once it is released", async () => {
+  await using ground = await embeddedGround();
+  await using at = await openExecuting(ground.bus, results);
+  await at.executor({ quarantineFailures: 1, quarantineOf: 1 });
+  const plugin = "plugins/larder";
+  const good = await at.pipe(await at.instance("good", { mode: "rows", rows: 3 }, { plugin }));
+  const bad = await at.pipe(await at.instance("bad", { mode: "trap" }, { plugin }), 1);
+  const trapped = await at.fetch(bad);
+  await at.runs(trapped.runId, ([run]) => run?.outcome === "trap");
+  const kv = await ground.bus.kv(BUCKETS.quarantine);
+  const [entry] = await until("the quarantine", async () => {
+    const entries = await kv.list("");
+    return entries.length === 1 && entries;
+  });
+  const { runId } = await at.fetch(good);
+  const [stopped] = await at.runs(runId, ([run]) => run?.outcome === "quarantined");
+  expect(stopped).toMatchObject({ committed: false, message: expect.stringContaining("1 of its last 1 calls") });
+  expect((await at.window(good))?.state).not.toBe(WindowState.FAILED);
+  await kv.delete(entry?.key ?? "");
+  await at.fetch(good, { dueUs: BigInt(Date.now() + 1_000) * 1_000n });
+  const [fetched] = await at.runs(runId, ([run]) => run?.outcome === "ok");
+  expect(fetched?.rows).toBe(3);
+}, 120_000);

@@ -37,7 +37,7 @@ beforeAll(async () => {
   clickHouse = await startTestClickHouse();
   results = await openTestResults(clickHouse);
   sandbox = await openSandbox({ lanes: 1, callsPerLane: 4, log: silentLog });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await sandbox[Symbol.asyncDispose]();
   await results[Symbol.asyncDispose]();
@@ -124,7 +124,7 @@ test("a run that computes too long replays to the same end; another module or an
   const end = first.end && { ...first.end, error: { code: "other", message: "x", retryable: false } };
   const ended = await replayRun({ ...recording, calls: [{ ...first, end }] }, module, sandbox);
   expect(ended.differences.map(({ where }) => where)).toEqual(["call 1, error"]);
-}, 60_000);
+}, 120_000);
 
 test("records go by age, bytes and number; a run that was told too much has none", async () => {
   await using ground = await embeddedGround();
@@ -198,4 +198,4 @@ test("the CLI saves the record of a failed call and replays it offline; what dif
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}, 60_000);
+}, 120_000);

@@ -49,7 +49,11 @@ export interface CallEntry {
     readonly memory_pages: number;
     readonly output_bytes: number;
     readonly host_calls: number;
+    /** Of a metered module. */
+    readonly gas?: number;
   };
+  /** The instance might have served calls before, whose traces a replay does not have. */
+  readonly reused?: true;
 }
 
 /** Without answer and error: the guest call ended first. */

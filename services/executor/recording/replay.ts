@@ -57,6 +57,7 @@ class CallReplay {
       memoryMaxPages: limits.memory_pages,
       maxOutputBytes: limits.output_bytes,
       maxHostCalls: limits.host_calls,
+      ...(limits.gas !== undefined && { maxGas: limits.gas }),
       host: this.#host,
       now: () => end?.clock[this.#clockAt++] ?? end?.clock.at(-1) ?? 0,
       seed: call.seed,

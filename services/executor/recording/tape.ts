@@ -125,8 +125,11 @@ export class Tape {
       const limits = {
         ...{ deadline_ms: given.deadlineMs, cpu_ms: given.cpuMs ?? given.deadlineMs },
         ...{ memory_pages: given.memoryMaxPages, output_bytes: given.maxOutputBytes, host_calls: given.maxHostCalls },
+        ...(given.maxGas !== undefined && { gas: given.maxGas }),
       };
-      lines.push({ call: { export: given.export, input: kept(given.input), seed, limits } });
+      lines.push({
+        call: { export: given.export, input: kept(given.input), seed, limits, ...(given.reuse && { reused: true }) },
+      });
       for (const { name, request, answer, error } of host) {
         const asked = request instanceof Uint8Array ? digested(scrubber.bytes(request)) : request;
         if (name === "emit") {
