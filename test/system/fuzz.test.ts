@@ -27,7 +27,7 @@ async function sources(): Promise<Uint8Array[]> {
   return Promise.all(files.map(async (file) => compileWat(await readFile(new URL(file, PLUGINS), "utf8"), file)));
 }
 
-/** One to four changes of the kinds that break readers of binaries: bits, lengths, order, and pieces of other modules. */
+/** One to four changes of the kinds that break readers of binaries: bits, lengths, and pieces of other modules. */
 function mutate(bytes: Uint8Array, others: readonly Uint8Array[], random: Random): Uint8Array {
   let mutated = Buffer.from(bytes);
   // Half of them in one small thing only: more of those are still modules.

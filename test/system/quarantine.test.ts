@@ -106,7 +106,7 @@ test("counts the last calls of each version, and forgets them when it is release
   expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
 });
 
-test("a job of a stopped version is recorded and dropped; its window waits, and is fetched once it is released", async () => {
+test("a job of a stopped version is recorded and dropped; its window waits until it is released", async () => {
   await using ground = await embeddedGround();
   await using at = await openExecuting(ground.bus, results);
   await at.executor({ quarantineFailures: 1, quarantineOf: 1 });

@@ -55,7 +55,7 @@ async function kept(
   return { recording: readRecording(file), module: await (await bus.blobs(BLOBS)).get(moduleDigest) };
 }
 
-test("fetches by emit, pages and checkpoints, polls with a clock, kv, failures and traps replay to the byte", async () => {
+test("fetches by emit and by pages, polls with a clock, kv, failures and traps replay to the byte", async () => {
   await using ground = await embeddedGround();
   await using at = await openExecuting(ground.bus, results);
   await using server = await slowServer();
@@ -95,7 +95,7 @@ test("fetches by emit, pages and checkpoints, polls with a clock, kv, failures a
   expect((await replayRun(recording, module, sandbox)).differences).toEqual([]);
 }, 120_000);
 
-test("a run that computes too long replays to the same end; another module or another answer shows as a difference", async () => {
+test("a run that computes too long replays to the same end; what is not the same shows as a difference", async () => {
   await using ground = await embeddedGround();
   await using at = await openExecuting(ground.bus, results);
   await at.executor({ record: "failed", cpuMsCeiling: 200 });
