@@ -4,11 +4,13 @@ import { EVENTS, LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Events, Kv, Message } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
+import { METRICS, type RowObject } from "../results/results.ts";
 import { type Catalog, findWork, type Work } from "./catalog.ts";
 import { checkpointsOf } from "./checkpoints.ts";
 import { outermost } from "./function-calls.ts";
 import type { Capabilities } from "./host/functions.ts";
 import { progressCapability, runLog } from "./host/log.ts";
+import { OwnMetrics, placeOf, withChunk } from "./host/metric.ts";
 import type { Caller } from "./invocations.ts";
 import { discoverRun } from "./kinds/discover.ts";
 import { fetchRun } from "./kinds/fetch.ts";
@@ -107,6 +109,8 @@ class JobAttempt {
       await this.#step("locked", lease.fence);
       await this.#runLeased(run, work, lease);
     } finally {
+      // Nothing was recorded when the bus or the store failed us.
+      this.#tally.tape?.drop();
       await lease.release();
     }
     await this.#step("released", lease.fence);
@@ -126,6 +130,8 @@ class JobAttempt {
     });
     const trail = outermost(`${instance}/${run.kind}`, limits.maxCallDepth);
     const tally = this.#tally;
+    const metrics = new OwnMetrics(instance, run.resource, nowUs);
+    const capabilities = this.#ports.capabilities({ subject: work.subject, tally, trail });
     const checkpoints = checkpointsOf(this.#ports.checkpoints, runId, this.#message.id);
     const attempt: Attempt = {
       job: this.#job,
@@ -138,7 +144,7 @@ class JobAttempt {
       tally,
       checkpoint: await checkpoints.read(),
       checkpoints,
-      capabilities: { log: log.log, progress, ...this.#ports.capabilities({ subject: work.subject, tally, trail }) },
+      capabilities: { log: log.log, progress, metric: metrics.capability, ...capabilities },
       step: (step) => this.#step(step, fence),
     };
     const skip = await run.begin(attempt);
@@ -154,10 +160,8 @@ class JobAttempt {
     if (signal.aborted) return this.#handBack(run, work, attempt, ended);
     if (!isSuccess(ended)) return this.#fail(run, work, attempt, ended);
     await this.#step("executed", fence);
-    const { outcome, parts, chunks, rows, message } = ended;
-    const committed = outcome !== "not_modified";
     try {
-      await this.#record(run, work, { fence, outcome, committed, parts, chunks, rows, message }, signal);
+      await this.#commit(run, work, attempt, ended, metrics.rows);
     } catch (thrown) {
       if (signal.aborted) return this.#handBack(run, work, attempt, ended);
       throw thrown;
@@ -169,6 +173,33 @@ class JobAttempt {
     await this.#step("checkpoint_deleted", fence);
     await this.#message.ack();
     await this.#step("acked", fence);
+  }
+
+  /** The run's own record is what makes its rows count; metrics beside it follow, and a crash in between repeats both. */
+  async #commit(
+    run: JobRun,
+    work: Work,
+    attempt: Attempt,
+    ended: Success,
+    metrics: readonly RowObject[],
+  ): Promise<void> {
+    const { fence, signal, number } = attempt;
+    const { outcome, parts, chunks, rows, message } = ended;
+    const end: RunEnd = { fence, outcome, committed: outcome !== "not_modified", parts, chunks, rows, message };
+    if (metrics.length === 0) return this.#record(run, work, end, signal);
+    const { results } = this.#ports.tools;
+    const place = placeOf(this.#job.runId, run.dataset, chunks);
+    const [{ dataset }, { resource }] = [METRICS, run];
+    await results.appendChunk({ ...place, dataset, fence, attempt: number, resource, rows: metrics }, signal);
+    const stored = { committed: true, parts: withChunk(place.own ? parts : [], fence, place.chunk) };
+    if (place.own) {
+      const whole = { ...end, ...stored, chunks: chunks + 1, rows: rows + metrics.length };
+      return this.#record({ ...run, dataset }, work, whole, signal);
+    }
+    await this.#record(run, work, end, signal);
+    const head = { ...this.#head(run, work), runId: place.runId, dataset };
+    const beside: RunEnd = { ...stored, fence, outcome: "ok", chunks: 1, rows: metrics.length, message: "own metrics" };
+    await results.commit(runRecord(head, beside, new Tally()), signal);
   }
 
   async #fail(run: JobRun, work: Work, attempt: Attempt, failed: Failed): Promise<void> {
@@ -225,21 +256,22 @@ class JobAttempt {
   }
 
   async #record(run: JobRun, work: Work, end: RunEnd, signal: AbortSignal): Promise<void> {
-    const { kind, dataset, target, resource } = run;
+    const record = runRecord(this.#head(run, work), end, this.#tally);
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(COMMIT_MS)]);
+    await this.#ports.tools.results.commit(record, patience);
+    this.#ports.recorder.end(this.#tally.tape, record, work.subject);
+    announceRun(this.#ports.events, record);
+  }
+
+  #head({ kind, dataset, target, resource }: JobRun, { subject }: Work): RunHead {
     const { runId, dueUs, beginUs, endUs } = this.#job;
-    const head: RunHead = {
-      ...{ kind, runId, dataset, target, resource, dueUs },
-      subject: work.subject,
+    return {
+      ...{ kind, runId, dataset, target, resource, dueUs, subject },
       startedUs: this.#startedUs,
       ...(kind === "fetch" && { window: { beginUs, endUs } }),
       attempt: this.#message.deliveries,
       executor: this.#ports.executor,
     };
-    const record = runRecord(head, end, this.#tally);
-    const patience = AbortSignal.any([signal, AbortSignal.timeout(COMMIT_MS)]);
-    await this.#ports.tools.results.commit(record, patience);
-    this.#ports.recorder.end(this.#tally.tape, record, work.subject);
-    announceRun(this.#ports.events, record);
   }
 
   async #step(step: Parameters<OnStep>[0], fence: bigint): Promise<void> {

@@ -5,11 +5,12 @@ import { runIds } from "../../proto/names.ts";
 import type { Events } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
-import type { Results, RunKind } from "../results/results.ts";
+import { METRICS, type Results, type RowObject, type RunKind } from "../results/results.ts";
 import type { Subject } from "./catalog.ts";
 import type { Guests, NotRun } from "./guests.ts";
 import type { Capabilities } from "./host/functions.ts";
 import { runLog } from "./host/log.ts";
+import { OwnMetrics } from "./host/metric.ts";
 import type { CallLimits } from "./limits.ts";
 import type { Quarantines } from "./quarantine.ts";
 import type { Recorder } from "./recording/recorder.ts";
@@ -21,6 +22,9 @@ import { Tally } from "./tally.ts";
 const MAX_RECORDS_BEHIND = 10_000;
 /** A call whose lane was ended by another guest, before it did anything: tried again this often. */
 const MAX_DISPATCHES = 3;
+
+/** A call holds no lease, and its run id is its own: its metrics are the first chunk of fence 0. */
+const ONE_CHUNK = [{ fence: 0n, chunks: 1 }];
 
 /** The library's own source of randomness asks the operating system for one byte at a time, 16 times an id. */
 const randomWords = new Uint32Array(1_024);
@@ -100,13 +104,14 @@ export function invocationsOf(options: InvocationsOptions): Invocations {
         nowUs,
         limits,
       );
+      const metrics = new OwnMetrics(subject.instance, "", nowUs);
       const head: RunHead = {
         ...{ kind, runId, dataset: "", target, resource: "", subject },
         ...{ dueUs: startedUs, startedUs, attempt: 1, executor },
       };
       const end = (outcome: RunEnd["outcome"], message: string) => {
         log.end();
-        history(head, { fence: 0n, outcome, committed: false, message }, tally);
+        history(head, { fence: 0n, outcome, committed: false, message }, tally, outcome === "ok" ? metrics.rows : []);
       };
       const fail = (outcome: Exclude<InvocationEnd["outcome"], "ok" | "not_run">, error: GuestError): InvocationEnd => {
         end(outcome, error.message);
@@ -114,14 +119,18 @@ export function invocationsOf(options: InvocationsOptions): Invocations {
       };
       const stopped = quarantines.reason(subject.release);
       if (stopped !== undefined) return fail("quarantined", { code: "", message: stopped, retryable: false });
-      const extra = { log: log.log, ...options.capabilities({ subject, tally, trail }) };
+      const extra = { log: log.log, metric: metrics.capability, ...options.capabilities({ subject, tally, trail }) };
       for (let dispatch = 1; ; dispatch += 1) {
         let touched = false;
-        const result = await guests.call({
+        const called = guests.call({
           ...{ subject, export: invocation.export, input, limits, signal, tally, extra, nested },
           onHostCall: () => {
             touched = true;
           },
+        });
+        const result = await called.catch((thrown) => {
+          tally.tape?.drop();
+          throw thrown;
         });
         if (result.outcome === "not_run") {
           const again = result.fault.code === "unavailable" && !touched && dispatch < MAX_DISPATCHES && !signal.aborted;
@@ -146,8 +155,10 @@ export function invocationsOf(options: InvocationsOptions): Invocations {
 function writeBehind({ results, events, recorder, log }: InvocationsOptions) {
   let behind = 0;
   let dropped = 0;
-  return (head: RunHead, end: RunEnd, tally: Tally) => {
-    const record = runRecord(head, end, tally);
+  return (head: RunHead, end: RunEnd, tally: Tally, metrics: readonly RowObject[]) => {
+    const stored = metrics.length > 0 && { committed: true, parts: ONE_CHUNK, chunks: 1, rows: metrics.length };
+    const { dataset } = metrics.length > 0 ? METRICS : head;
+    const record = runRecord({ ...head, dataset }, { ...end, ...stored }, tally);
     recorder.end(tally.tape, record, head.subject);
     announceRun(events, record);
     if (behind >= MAX_RECORDS_BEHIND) {
@@ -157,8 +168,10 @@ function writeBehind({ results, events, recorder, log }: InvocationsOptions) {
       return;
     }
     behind += 1;
-    results
-      .commit(record)
+    const chunk = { dataset, runId: record.runId, fence: 0n, attempt: 1, chunk: 0, resource: "", rows: metrics };
+    const appended = metrics.length > 0 ? results.appendChunk(chunk) : Promise.resolve();
+    appended
+      .then(() => results.commit(record))
       .catch((thrown) => log.warn({ err: Fault.from(thrown), run: record.runId }, "history of a call was not stored"))
       .finally(() => {
         behind -= 1;

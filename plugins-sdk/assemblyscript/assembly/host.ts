@@ -1,4 +1,4 @@
-/** Host functions that need no type of their own: checkpoint, progress, publish, log; and the call that all others use. */
+/** Host functions that need no type of their own: checkpoint, progress, publish, metric, log; and the call that all others use. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";
@@ -62,6 +62,16 @@ export function progress(done: f64, total: f64, message: string = ""): Reply {
  */
 export function publish(subject: string, body: Json): Reply {
   return call("publish", Json.object().set("subject", Json.text(subject)).set("body", body));
+}
+
+/**
+ * A value of this plugin's own, in the dataset `metrics` under the instance's name as group. It is kept if the run is.
+ * `type` is `gauge` or `counter`.
+ */
+export function metric(name: string, value: f64, type: string = "gauge", dimensions: Json = Json.missing): Reply {
+  const request = Json.object().set("name", Json.text(name)).set("value", Json.number(value));
+  if (!dimensions.isNull) request.set("dimensions", dimensions);
+  return call("metric", request.set("type", Json.text(type)));
 }
 
 /** A line of this run's log, with fields if you like. */

@@ -4,7 +4,7 @@ export { decodeBase64, encodeBase64 } from "./base64";
 export { answer, answerWith, readBytes, readCall, sendBytes } from "./call";
 export { Fault, fail, failWith } from "./fault";
 export { FetchCall, Pipe, RegisterCall, Window } from "./fetch";
-export { call, checkpoint, log, progress, publish, Reply } from "./host";
+export { call, checkpoint, log, metric, progress, publish, Reply } from "./host";
 export { callFunction, FunctionCall } from "./function";
 export { httpGet, HttpReply, HttpRequest } from "./http";
 export { Json, JsonKind } from "./json";

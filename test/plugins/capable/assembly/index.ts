@@ -1,6 +1,7 @@
 /** A test guest that asks the host for whatever it is told to, and says what it was answered. */
 import {
-  call, callFunction, fail, FunctionCall, httpGet, Json, ping, publish, Snmp, SocketRequest,
+  call, callFunction, fail, FetchCall, formatTime, FunctionCall, httpGet, Json, metric, Metrics, ping, PollCall, publish,
+  Rows, Snmp, SocketRequest,
 } from "@millrace/assemblyscript";
 
 /** {name, request, times}: the answer to the last of `times` equal host calls. */
@@ -59,4 +60,27 @@ export function function_typed(): i32 {
   const answer = Json.object().set("udp", Json.text(udp.text)).set("tcp", Json.text(line.text));
   answer.set("reachable", there.ok.get("reachable")).set("name", device.ok.get("values").at(0).get("value"));
   return run.ok(answer.set("echo", other.ok.get("output")));
+}
+
+/** One row and one metric; with config.fail, the first attempt fails after its metric. */
+export function fetch(): i32 {
+  const run = FetchCall.read();
+  const told = metric("fetched", run.attempt, "counter", Json.object().set("unit", Json.text("attempts")));
+  if (told.failed) return told.fail();
+  if (run.config.get("fail").asBool() && run.attempt == 1) return fail("asked_to", "failed as asked", true);
+  const rows = new Rows();
+  rows.begin();
+  rows.setText("time", formatTime(run.window.beginUs)).setInteger("id", 1);
+  rows.end();
+  return run.ok(rows);
+}
+
+/** One metric as a poll gives it, and one of the plugin's own. */
+export function poll(): i32 {
+  const run = PollCall.read();
+  const told = metric("own", 2);
+  if (told.failed) return told.fail();
+  const metrics = new Metrics();
+  metrics.group("given").gauge("value", 1);
+  return run.ok(metrics);
 }
