@@ -6,7 +6,7 @@ import type { FunctionInterface } from "../../proto/gen/millrace/registry/v1/man
 import type { Mistake } from "../kit/fault.ts";
 
 /** Compiling, or one check. A schema comes from a stranger: a pattern can be written so that it takes years. */
-const CHECK_MS = 1_000;
+const CHECK_MS = 2_000;
 const MAX_MISTAKES = 20;
 /** Keywords whose check may take much longer than reading the value; without them no watch is needed. */
 const SLOW_KEYWORDS = /"(?:pattern|patternProperties|uniqueItems|format|\$ref|\$dynamicRef)"/;

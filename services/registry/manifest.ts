@@ -8,7 +8,7 @@ import { durationMistakes, filterMistakes } from "./mistakes.ts";
 import { nameMistakes, shown } from "./names.ts";
 import { FALLBACK, fitMistakes, formMistakes, MAX_CALL_MS, merge } from "./parameters.ts";
 import { permissionMistakes } from "./permissions.ts";
-import { compileSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes, valueSchemaMistakes } from "./schema.ts";
+import { compileOwnSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes, valueSchemaMistakes } from "./schema.ts";
 
 const DEFAULT_MEMORY_MIB = 64;
 const PAGES_PER_MIB = 16;
@@ -17,7 +17,7 @@ const MAX_FUNCTION_MS = 60_000;
 const MAX_CPU_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-const checkShape = compileSchema(MANIFEST_SCHEMA, "plugin.json");
+const checkShape = compileOwnSchema(MANIFEST_SCHEMA, "plugin.json");
 
 /** Errors: `invalid` with every mistake, fields as the author wrote them: `interfaces.fetch.columns.time`. */
 export function readManifest(bytes: Uint8Array): Manifest {
