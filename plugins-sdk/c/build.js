@@ -24,7 +24,7 @@ const TOOL_TIMEOUT_MS = 300_000;
 const COMMON = ["--target=wasm32-wasip1", "-O2", "-Wall", "-Wextra", "-isystem", "include", "-Isrc"];
 const C = ["-std=gnu23"];
 const CPP = ["-std=gnu++20", "-fno-exceptions", "-fno-rtti"];
-/** No crt1: exports run constructors, see MR_EXPORT. What the C library asks of WASI is in wasi.c, so that none is left. */
+/** No crt1: exports run constructors, see MR_EXPORT. What the C library asks of WASI is in wasi.c: none is left. */
 const LINK = ["--target=wasm32-wasip1", "-nostartfiles", "-Wl,--no-entry", "-Wl,--strip-all"];
 const C_SOURCES = [".c"];
 const CPP_SOURCES = [".cc", ".cpp", ".cxx"];

@@ -18,6 +18,8 @@ export interface ProbeOptions {
   readonly crash: { readonly outcome: string; readonly code: string; readonly message: RegExp };
   /** What goes out of a JSON library that rounds numbers is not asked to keep all digits. */
   readonly keepsDigits?: boolean;
+  /** What comes from the platform is JSON; a library that also takes what is not quite JSON is not asked to refuse it. */
+  readonly refusesBadJson?: boolean;
   /** Text that the language prints lands in the log. */
   readonly prints?: boolean;
 }
@@ -127,7 +129,7 @@ export function describeProbe(language: string, options: ProbeOptions): void {
       expect(oks?.[1]).toEqual({ value: { n: "større" }, revision: 7 });
       expect(oks?.[2]).toEqual({ columns: [{ name: "c", type: "String" }], rows: [["Tromsø"]] });
       expect(oks?.[3]).toEqual({ value: "hemmelig" });
-      const { now, clock, random } = json.rows?.at(-1) as { now: number; clock: number; random: string };
+      const { now, clock, random } = (json.rows?.at(-1) ?? {}) as { now: number; clock: number; random: string };
       expect(Math.abs(now - Date.now())).toBeLessThan(60_000);
       expect(Math.abs(clock - Date.now() / 1_000)).toBeLessThan(60);
       expect(Buffer.from(random, "base64")).toHaveLength(16);
@@ -233,7 +235,7 @@ export function describeProbe(language: string, options: ProbeOptions): void {
         expect([text, error, JSON.parse(written)]).toEqual([text, undefined, JSON.parse(text)]);
       }
       const wrong = ["", "nul", "[1,]", '{"a":1,}', '"\\x"', "01", "1 2", "'a'", '{"a" 1}', "[".repeat(100_000)];
-      for (const text of wrong) {
+      for (const text of options.refusesBadJson === false ? [] : wrong) {
         const { error } = await run("function:roundtrip", text);
         expect([text.slice(0, 10), error?.code]).toEqual([text.slice(0, 10), "refused"]);
       }
@@ -265,8 +267,9 @@ export function describeProbe(language: string, options: ProbeOptions): void {
       const { usage } = await run("fetch", small);
       const middle = (list: number[]) => list.toSorted((a, b) => a - b)[list.length >> 1] ?? 0;
       const kib = Math.round(guest.bytes / 1_024);
-      const figures = `${kib} KiB, call ${Math.round(middle(timed) * 1_000)} µs, 10,000 rows ${middle(rows).toFixed(1)} ms`;
-      console.log(`${language}: ${figures}, memory ${Math.round(usage.memoryPeakBytes / 1_024)} KiB`);
+      const figures = `call ${Math.round(middle(timed) * 1_000)} µs, 10,000 rows ${middle(rows).toFixed(1)} ms`;
+      const peakKib = Math.round(usage.memoryPeakBytes / 1_024);
+      console.log(`${language}: ${kib} KiB, ${figures}, memory ${peakKib} KiB`);
       expect(middle(rows)).toBeLessThan(2_000);
     });
   });

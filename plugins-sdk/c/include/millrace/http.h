@@ -54,8 +54,9 @@ MR_API mr_bytes mr_decode_base64(const char *text) {
   out.length = 0;
   for (; *text && *text != '='; text++) {
     char c = *text;
-    int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-              : c == '+' ? 62 : c == '/' ? 63 : -1;
+    int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : -1;
+    if (c >= '0' && c <= '9') digit = c - '0' + 52;
+    if (c == '+' || c == '/') digit = c == '+' ? 62 : 63;
     if (digit < 0) continue;
     word = word << 6 | (uint32_t)digit;
     bits += 6;

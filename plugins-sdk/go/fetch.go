@@ -1,0 +1,191 @@
+package millrace
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// A batch of emitted rows goes out when it is this large: some thousands of rows, far below the host's limit.
+const batchBytes = 256 * 1024
+
+// Pipe is what a call is for.
+type Pipe struct {
+	Name      string `json:"name"`
+	Connector string `json:"connector"`
+	Metric    string `json:"metric"`
+	// Location is "" when the pipe has none.
+	Location   string          `json:"location"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+// FetchCall is one call for the rows of the window [Begin, End) of a pipe.
+type FetchCall struct {
+	Pipe       Pipe
+	Begin, End time.Time
+	// Attempt is 1 on the first try. For information only.
+	Attempt int
+
+	config, cursor    json.RawMessage
+	rows, batch       bytes.Buffer
+	status, watermark string
+	next              any
+}
+
+// Fetch answers the export "fetch" with what `run` adds or emits.
+func Fetch(run func(*FetchCall) error) int32 {
+	return guarded(func() int32 {
+		var input struct {
+			Pipe       Pipe            `json:"pipe"`
+			Config     json.RawMessage `json:"config"`
+			Begin, End time.Time
+			Cursor     json.RawMessage `json:"cursor"`
+			Attempt    int             `json:"attempt"`
+		}
+		read(&input)
+		call := &FetchCall{
+			Pipe: input.Pipe, Begin: input.Begin, End: input.End, Attempt: input.Attempt,
+			config: input.Config, cursor: input.Cursor, status: "ok",
+		}
+		if err := run(call); err != nil {
+			return end(nil, err)
+		}
+		if err := call.Flush(); err != nil {
+			return end(nil, err)
+		}
+		answer, err := call.answer()
+		return end(answer, err)
+	})
+}
+
+func (c *FetchCall) answer() (json.RawMessage, error) {
+	fields := map[string]any{"status": c.status}
+	if c.next != nil {
+		fields["next"] = c.next
+	}
+	if c.watermark != "" {
+		fields["watermark"] = c.watermark
+	}
+	answer, err := encode(fields)
+	if err == nil && c.rows.Len() > 0 {
+		// The rows are JSON already, and may be many.
+		answer = append(answer[:len(answer)-1], `,"rows":[`...)
+		answer = append(append(answer, c.rows.Bytes()...), "]}"...)
+	}
+	return answer, err
+}
+
+// Config reads the instance's config into a struct.
+func (c *FetchCall) Config(into any) error { return readConfig(c.config, into) }
+
+// Cursor reads what the last checkpoint of this run saved, or the Next of the call before; false at the start.
+func (c *FetchCall) Cursor(into any) bool {
+	return len(c.cursor) > 0 && string(c.cursor) != "null" && decode(c.cursor, into) == nil
+}
+
+// Has tells whether a time lies in the window. Sources by whole days give more than was asked for: drop what is outside.
+func (c *FetchCall) Has(t time.Time) bool { return !t.Before(c.Begin) && t.Before(c.End) }
+
+// Add keeps a row for the answer: right for some thousands. A row is a struct with json tags, or a map.
+func (c *FetchCall) Add(row any) error {
+	line, err := encode(row)
+	if err != nil {
+		return Fail("bad_row", "%v", err)
+	}
+	if c.rows.Len() > 0 {
+		c.rows.WriteByte(',')
+	}
+	c.rows.Write(line)
+	return nil
+}
+
+// Emit sends a row to the host, in batches: right for any number. Its error is the host's refusal to take more.
+func (c *FetchCall) Emit(row any) error {
+	line, err := encode(row)
+	if err != nil {
+		return Fail("bad_row", "%v", err)
+	}
+	c.batch.Write(line)
+	c.batch.WriteByte('\n')
+	if c.batch.Len() >= batchBytes {
+		return c.Flush()
+	}
+	return nil
+}
+
+// Flush sends the emitted rows that wait. Checkpoint and the end of the call do it too.
+func (c *FetchCall) Flush() error {
+	if c.batch.Len() == 0 {
+		return nil
+	}
+	defer c.batch.Reset()
+	return callRaw("emit", c.batch.Bytes(), nil)
+}
+
+// Checkpoint saves where this run is: after a crash or a retry the next attempt gets `cursor` back and keeps every row
+// that was emitted before.
+func (c *FetchCall) Checkpoint(cursor any) error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	return Call("checkpoint", map[string]any{"cursor": cursor}, nil)
+}
+
+// Next says that there is more in this window: the host calls again with this cursor.
+func (c *FetchCall) Next(cursor any) { c.next = cursor }
+
+// Watermark says how far the source is known to be complete.
+func (c *FetchCall) Watermark(t time.Time) { c.watermark = FormatTime(t) }
+
+// NoData says that the source has nothing for this window, and that is fine.
+func (c *FetchCall) NoData() error { c.status = "no_data"; return nil }
+
+// NotModified says that the source has not changed since the last run.
+func (c *FetchCall) NotModified() error { c.status = "not_modified"; return nil }
+
+// Partial says that some of what was asked for is there, and the rest failed.
+func (c *FetchCall) Partial() error { c.status = "partial"; return nil }
+
+func readConfig(config json.RawMessage, into any) error {
+	if len(config) == 0 {
+		return nil
+	}
+	if err := decode(config, into); err != nil {
+		return Fail("bad_config", "%v", err)
+	}
+	return nil
+}
+
+// Defaults of a pipe, as "register" computes them. Empty fields are left to the manifest.
+type Defaults struct {
+	Columns   map[string]string `json:"columns,omitempty"`
+	Index     []string          `json:"index,omitempty"`
+	Datetime  string            `json:"datetime,omitempty"`
+	Schedule  string            `json:"schedule,omitempty"`
+	Chunk     string            `json:"chunk,omitempty"`
+	Begin     string            `json:"begin,omitempty"`
+	Backtrack string            `json:"backtrack,omitempty"`
+	Timeout   string            `json:"timeout,omitempty"`
+}
+
+// RegisterCall is one call for the defaults of a pipe.
+type RegisterCall struct {
+	Pipe   Pipe
+	config json.RawMessage
+}
+
+// Config reads the instance's config into a struct.
+func (c *RegisterCall) Config(into any) error { return readConfig(c.config, into) }
+
+// Register answers the export "register".
+func Register(run func(*RegisterCall) (*Defaults, error)) int32 {
+	return guarded(func() int32 {
+		var input struct {
+			Pipe   Pipe            `json:"pipe"`
+			Config json.RawMessage `json:"config"`
+		}
+		read(&input)
+		defaults, err := run(&RegisterCall{input.Pipe, input.Config})
+		return end(defaults, err)
+	})
+}
