@@ -93,6 +93,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
         maxHostCalls: limits.maxHostCalls,
         ...(manifest &&
           manifest.reuse > 1 && { reuse: { key: `${release.moduleDigest}/${instance}`, calls: manifest.reuse } }),
+        ...(manifest?.isolation === "dedicated" && { lane: subject.plugin }),
         ...(manifest?.metered && { maxGas: limits.maxGas }),
         host: (called, request, ended) => {
           onHostCall?.();

@@ -1,5 +1,6 @@
 /** The sandbox: what a guest call is given, how it can end, and what it used. `openSandbox` makes one from lanes. */
 import type { Logger } from "../kit/log.ts";
+import { DedicatedLanes } from "./dedicated-lanes.ts";
 import { LanePool } from "./lanes.ts";
 
 /** How a guest call ends. Everything a guest can do to itself is one of these; a Fault is never the guest's doing. */
@@ -89,6 +90,8 @@ export interface GuestCall {
   readonly memoryMaxPages: number;
   readonly maxOutputBytes: number;
   readonly maxHostCalls: number;
+  /** Runs in a lane of its own, which only calls with the same name share. Absent: in the lanes of all. */
+  readonly lane?: string;
   /** Absent: a fresh instance for this call, and nothing of it stays. */
   readonly reuse?: Reuse;
   /** Of a metered module: instructions that it may run, by the count that was written into it. */
@@ -156,5 +159,5 @@ export interface SandboxOptions {
 export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   const pool = new LanePool(options);
   await pool.ready();
-  return pool;
+  return new DedicatedLanes(options, pool);
 }

@@ -94,14 +94,15 @@ describe("many guests", () => {
           (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
         (drop (call $host_call (i64.const 0) (i64.const 0)))
         (i32.const 0)))`);
-    const guest = await call("echo", "run", { module: { digest: "heap", load: async () => bytes }, host: forEver });
+    const module = { digest: "heap", load: async () => bytes };
+    const guest = await call("echo", "run", { module, host: forEver, deadlineMs: 60_000, cpuMs: 20_000 });
     const many = Array.from({ length: 100 }, async () => {
       const stop = new AbortController();
       const ended = sandbox.call({ ...guest, signal: stop.signal }).then(
         (result) => result.outcome as string,
         (fault: Fault) => fault.code,
       );
-      return Promise.race([ended, until("a lane ended", () => sandbox.stats().lanesKilled > 0)]).then(() => {
+      return Promise.race([ended, until("a lane ended", () => sandbox.stats().lanesKilled > 0, 60_000)]).then(() => {
         stop.abort();
         return ended;
       });
@@ -110,7 +111,26 @@ describe("many guests", () => {
     expect(outcomes.filter((outcome) => outcome === "out_of_memory")).toHaveLength(1);
     expect(outcomes.filter((outcome) => outcome === "unavailable").length).toBeGreaterThan(0);
     expect((await redispatch(sandbox, await call("echo", "run"))).outcome).toBe("ok");
-  });
+  }, 90_000);
+});
+
+test("a plugin with a lane of its own harms nobody, and nobody harms it", async () => {
+  await using sandbox = await open(1);
+  const gate = Promise.withResolvers<void>();
+  let waiting = 0;
+  const host: GuestCall["host"] = async (_, request) => {
+    waiting += 1;
+    await gate.promise;
+    return request;
+  };
+  const shared = sandbox.call(await call("wait", "run", { host }));
+  const own = sandbox.call(await call("wait", "run", { host, lane: "a" }));
+  await until("both wait", () => waiting === 2);
+  const spins = ["b", "b", "c"].map(async (lane) => sandbox.call(await call("cpu", "spin", { cpuMs: 100, lane })));
+  for (const { outcome } of await Promise.all(spins)) expect(outcome).toBe("cpu_exceeded");
+  gate.resolve();
+  expect([(await shared).outcome, (await own).outcome]).toEqual(["ok", "ok"]);
+  expect(sandbox.stats()).toMatchObject({ lanes: 1, lanesKilled: 0 });
 });
 
 describe("admission", () => {
