@@ -24,6 +24,9 @@ import { until } from "../harness/until.ts";
 const CANARY = `Kanarie-9f8e/7+"d6&c5' %zz~`;
 const READABLE = `Lesbar<1f2e>\\3d+4c/5b=6a?`;
 
+/** It searches all that a platform keeps. */
+const TEST_MS = 120_000;
+
 /** What a search looks for, made without the code that is judged. */
 function writings(value: string): string[] {
   const raw = Buffer.from(value);
@@ -63,107 +66,111 @@ afterAll(async () => {
   await clickHouse?.[Symbol.asyncDispose]();
 });
 
-test("a guest that uses a secret, and one that may read it, leave it in no store, log or event", async () => {
-  await using stack = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), "millrace-canary-"));
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const logged: Buffer[] = [];
-  const log = pino(
-    { level: "trace" },
-    new Writable({
-      write(chunk, _, done) {
-        logged.push(chunk);
-        done();
-      },
-    }),
-  );
-  const bus = stack.use(await openEmbeddedBus({ file: join(folder, "bus.sqlite"), log }));
-  const events = listenToAll(bus, stack);
-  const results = stack.use(await openTestResults(clickHouse));
-  const server = stack.use(await echo());
-  const executing = stack.use(await openExecuting(bus, results, log));
-  const { registry } = executing;
-  for (const [name, value] of [
-    ["secrets/canary", CANARY],
-    ["secrets/readable", READABLE],
-  ] as const) {
-    await registry.call(SecretsService.setSecret, { name, value, hosts: ["127.0.0.1"], etag: "" });
-  }
-  const { path } = await buildPlugin(join(import.meta.dirname, "../plugins/leaker"));
-  await registry.call(PluginsService.publishPlugin, { bundle: await readFile(path), validateOnly: false }, 30_000);
-  await executing.executor({ lanes: 1, record: "all" });
-
-  const plugin = "plugins/leaker";
-  const kinds = [
-    { id: "user", config: { url: server.url } },
-    { id: "reader", config: { url: server.url, secret: "readable", plain: "yes" } },
-    { id: "failing", config: { url: server.url, fail: "yes" } },
-    { id: "failing-reader", config: { url: server.url, secret: "readable", plain: "yes", fail: "yes" } },
-  ];
-  for (const { id, config } of kinds) {
-    const instance = await executing.instance(id, config, { plugin });
-    const pipe = await executing.pipe(instance, 1);
-    const { runId } = await executing.fetch(pipe);
-    const [run] = await executing.runs(runId, (runs) => runs.length > 0);
-    expect([id, run?.outcome, run?.message.slice(0, 500)]).toEqual([
-      id,
-      id.startsWith("failing") ? "guest_error" : "ok",
-      id.startsWith("failing") ? expect.stringContaining("(hidden)") : "",
-    ]);
-    const poller = await executing.poller(id, instance, PollerKind.POLL);
-    const resource = await executing.resource(id, server.url);
-    const polled = runIds.poll(id, id, "now");
-    await executing.send({
-      ...{ kind: JobKind.POLL, runId: polled, instance, poller: poller.name, resource: resource.name },
-    });
-    const [poll] = await executing.runs(polled, (runs) => runs.length > 0);
-    expect([id, poll?.outcome]).toEqual([id, "ok"]);
-  }
-  // The values did reach the server, in all three places, or the search would be worth nothing.
-  const got = server.seen.map(({ url, headers, body }) => [
-    new URL(url, "http://x/").searchParams.get("q"),
-    headers,
-    body,
-  ]);
-  for (const value of [CANARY, READABLE]) {
-    expect(got.filter(([q]) => q === value).length).toBeGreaterThanOrEqual(4);
-    expect(server.seen.some(({ headers }) => headers["x-key"] === value)).toBe(true);
-    expect(server.seen.some(({ body }) => body === JSON.stringify({ key: value }))).toBe(true);
-  }
-  await until("what the guests logged is stored", async () => {
-    const stored = await dump(clickHouse, "logs");
-    return kinds.every(({ id }) => stored.some((row) => row.includes(`"${id}"`)));
-  });
-
-  const places: [name: string, texts: readonly (string | Buffer)[]][] = [
-    ["ClickHouse", await dump(clickHouse)],
-    ["process log", logged],
-    ["events", events],
-    ["files of the bus", await filesIn(folder)],
-    ["records of runs", await recordsOf(bus)],
-    [
-      "dead letters",
-      (await executing.dead((dead) => dead.length >= 2)).flatMap(({ body, reason }) => [Buffer.from(body), reason]),
-    ],
-  ];
-  for (const [place, texts] of places) {
-    expect([place, texts.length > 0]).toEqual([place, true]);
-    for (const text of texts) {
-      const bytes = Buffer.from(text as string);
-      const found = [CANARY, READABLE].flatMap(writings).filter((writing) => bytes.includes(writing));
-      expect([place, found]).toEqual([place, []]);
+test(
+  "a guest that uses a secret, and one that may read it, leave it in no store, log or event",
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const folder = await mkdtemp(join(tmpdir(), "millrace-canary-"));
+    stack.defer(() => rm(folder, { recursive: true, force: true }));
+    const logged: Buffer[] = [];
+    const log = pino(
+      { level: "trace" },
+      new Writable({
+        write(chunk, _, done) {
+          logged.push(chunk);
+          done();
+        },
+      }),
+    );
+    const bus = stack.use(await openEmbeddedBus({ file: join(folder, "bus.sqlite"), log }));
+    const events = listenToAll(bus, stack);
+    const results = stack.use(await openTestResults(clickHouse));
+    const server = stack.use(await echo());
+    const executing = stack.use(await openExecuting(bus, results, log));
+    const { registry } = executing;
+    for (const [name, value] of [
+      ["secrets/canary", CANARY],
+      ["secrets/readable", READABLE],
+    ] as const) {
+      await registry.call(SecretsService.setSecret, { name, value, hosts: ["127.0.0.1"], etag: "" });
     }
-  }
-  // The search does find what is not hidden.
-  expect(places.map(([, texts]) => texts.some((text) => Buffer.from(text as string).includes("(hidden)")))).toEqual([
-    true,
-    false,
-    true,
-    true,
-    true,
-    true,
-  ]);
-});
+    const { path } = await buildPlugin(join(import.meta.dirname, "../plugins/leaker"));
+    await registry.call(PluginsService.publishPlugin, { bundle: await readFile(path), validateOnly: false }, 30_000);
+    await executing.executor({ lanes: 1, record: "all" });
+
+    const plugin = "plugins/leaker";
+    const kinds = [
+      { id: "user", config: { url: server.url } },
+      { id: "reader", config: { url: server.url, secret: "readable", plain: "yes" } },
+      { id: "failing", config: { url: server.url, fail: "yes" } },
+      { id: "failing-reader", config: { url: server.url, secret: "readable", plain: "yes", fail: "yes" } },
+    ];
+    for (const { id, config } of kinds) {
+      const instance = await executing.instance(id, config, { plugin });
+      const pipe = await executing.pipe(instance, 1);
+      const { runId } = await executing.fetch(pipe);
+      const [run] = await executing.runs(runId, (runs) => runs.length > 0);
+      expect([id, run?.outcome, run?.message.slice(0, 500)]).toEqual([
+        id,
+        id.startsWith("failing") ? "guest_error" : "ok",
+        id.startsWith("failing") ? expect.stringContaining("(hidden)") : "",
+      ]);
+      const poller = await executing.poller(id, instance, PollerKind.POLL);
+      const resource = await executing.resource(id, server.url);
+      const polled = runIds.poll(id, id, "now");
+      await executing.send({
+        ...{ kind: JobKind.POLL, runId: polled, instance, poller: poller.name, resource: resource.name },
+      });
+      const [poll] = await executing.runs(polled, (runs) => runs.length > 0);
+      expect([id, poll?.outcome]).toEqual([id, "ok"]);
+    }
+    // The values did reach the server, in all three places, or the search would be worth nothing.
+    const got = server.seen.map(({ url, headers, body }) => [
+      new URL(url, "http://x/").searchParams.get("q"),
+      headers,
+      body,
+    ]);
+    for (const value of [CANARY, READABLE]) {
+      expect(got.filter(([q]) => q === value).length).toBeGreaterThanOrEqual(4);
+      expect(server.seen.some(({ headers }) => headers["x-key"] === value)).toBe(true);
+      expect(server.seen.some(({ body }) => body === JSON.stringify({ key: value }))).toBe(true);
+    }
+    await until("what the guests logged is stored", async () => {
+      const stored = await dump(clickHouse, "logs");
+      return kinds.every(({ id }) => stored.some((row) => row.includes(`"${id}"`)));
+    });
+
+    const places: [name: string, texts: readonly (string | Buffer)[]][] = [
+      ["ClickHouse", await dump(clickHouse)],
+      ["process log", logged],
+      ["events", events],
+      ["files of the bus", await filesIn(folder)],
+      ["records of runs", await recordsOf(bus)],
+      [
+        "dead letters",
+        (await executing.dead((dead) => dead.length >= 2)).flatMap(({ body, reason }) => [Buffer.from(body), reason]),
+      ],
+    ];
+    for (const [place, texts] of places) {
+      expect([place, texts.length > 0]).toEqual([place, true]);
+      for (const text of texts) {
+        const bytes = Buffer.from(text as string);
+        const found = [CANARY, READABLE].flatMap(writings).filter((writing) => bytes.includes(writing));
+        expect([place, found]).toEqual([place, []]);
+      }
+    }
+    // The search does find what is not hidden.
+    expect(places.map(([, texts]) => texts.some((text) => Buffer.from(text as string).includes("(hidden)")))).toEqual([
+      true,
+      false,
+      true,
+      true,
+      true,
+      true,
+    ]);
+  },
+  TEST_MS,
+);
 
 function listenToAll(bus: Bus, stack: AsyncDisposableStack): Buffer[] {
   const heard: Buffer[] = [];

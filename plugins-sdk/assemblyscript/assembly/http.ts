@@ -14,8 +14,17 @@ export class HttpRequest {
   bytes: ArrayBuffer | null = null;
   /** 0: the host's default. The run's own deadline holds in any case. */
   timeoutMs: i32 = 0;
+  /** Tries in all, when the other side is away or overloaded: 1 to 5. More than 1 not with POST and PATCH. */
+  attempts: i32 = 1;
+  /** GET only: keep the answer, and show it again when the server says that it still stands. */
+  cache: bool = false;
 
   constructor(public readonly url: string) {}
+
+  /** Stands for a secret in the query, a header or the body. The host puts the value in; the plugin never sees it. */
+  static secret(name: string): string {
+    return `{{secret:${name}}}`;
+  }
 
   header(name: string, value: string): this {
     this.headers.set(name, Json.text(value));
@@ -30,6 +39,8 @@ export class HttpRequest {
     const bytes = this.bytes;
     if (bytes != null) request.set("body_base64", Json.text(encodeBase64(bytes)));
     else if (this.body.length) request.set("body", Json.text(this.body));
+    if (this.attempts > 1) request.set("retry", Json.object().set("attempts", Json.integer(this.attempts)));
+    if (this.cache) request.set("cache", Json.bool(true));
     if (this.timeoutMs > 0) request.set("timeout_ms", Json.integer(this.timeoutMs));
     return new HttpReply(call("http", request));
   }
@@ -57,6 +68,10 @@ export class HttpReply extends Reply {
   get bytes(): ArrayBuffer {
     const decoded = decodeBase64(this.ok.get("body_base64").asText());
     return decoded != null && decoded.byteLength ? decoded : encodeUtf8(this.text);
+  }
+  /** Whether it is the answer that was kept. */
+  get cached(): bool {
+    return this.ok.get("cached").asBool();
   }
   get elapsedMs(): f64 {
     return this.ok.get("elapsed_ms").asNumber();

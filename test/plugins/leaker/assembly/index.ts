@@ -7,7 +7,7 @@ import {
 /** All that it could get to know, in one text. */
 function loot(config: Json): string {
   const name = config.get("secret").asText("canary");
-  const mark = `{{secret:${name}}}`;
+  const mark = HttpRequest.secret(name);
   const url = config.get("url").asText();
   let found = "";
   if (config.get("plain").asText() == "yes") {
