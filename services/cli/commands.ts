@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { dataCommands } from "./data-commands.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
+import { maintenanceCommands } from "./maintenance-commands.ts";
 import { pluginCommands } from "./plugin-commands.ts";
 import { replayCommands } from "./replay-commands.ts";
 import { rowsCommands } from "./rows-commands.ts";
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
     ...dataCommands,
     ...functionCommands,
     ...rowsCommands,
+    ...maintenanceCommands,
     ...runCommands,
     ...replayCommands,
   ]),

@@ -1,12 +1,11 @@
 /** The CLI's commands for rows: read as files, and those that were set aside. */
 import { once } from "node:events";
-import { Metadata } from "@grpc/grpc-js";
 import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
 import { RejectsService } from "../../proto/gen/millrace/results/v1/reject_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { connect, listen } from "../kit/grpc.ts";
 import { type Api, apiOf, named, pages, showTime, toTimestamp } from "./api.ts";
+import { type StreamMethod, stream } from "./api-stream.ts";
 import type { Command, Invocation } from "./command.ts";
 import { table } from "./terminal.ts";
 
@@ -24,16 +23,10 @@ const format = { type: "string", doc: "ndjson (default), json, csv, arrow or par
 /** Pieces to stdout as they come, no faster than it takes them. */
 async function writeOut<I>(
   invocation: Invocation,
-  method: Parameters<typeof listen<I, { readonly data: Buffer }>>[1],
+  method: StreamMethod<I, { readonly data: Buffer }>,
   request: I,
 ): Promise<void> {
-  using api = apiOf(invocation);
-  using channel = connect(api.address);
-  const { env } = invocation;
-  const metadata = new Metadata();
-  if (env.MILLRACE_TOKEN) metadata.set("authorization", `Bearer ${env.MILLRACE_TOKEN}`);
-  const signal = AbortSignal.timeout(MAX_EXPORT_MS);
-  for await (const { data } of listen(channel, method, request, { signal, metadata })) {
+  for await (const { data } of stream(invocation, method, request, MAX_EXPORT_MS)) {
     if (!process.stdout.write(data)) await once(process.stdout, "drain");
   }
 }

@@ -1,6 +1,6 @@
 /** Starts the gateway. Reads top to bottom: settings, ports, service. */
 
-import { type CatalogChange, catalogChange, type Entity, find } from "../../proto/catalog.ts";
+import { type CatalogChange, catalogChange, type Entity } from "../../proto/catalog.ts";
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
 import { BLOBS, BUCKETS, LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Bus } from "../bus/ports.ts";
@@ -25,6 +25,7 @@ import { readiness } from "./readiness.ts";
 import { recordingService } from "./recordings-service.ts";
 import { resultServices } from "./results-service.ts";
 import { blobCache } from "./static-files.ts";
+import { sweeping } from "./sweep.ts";
 
 export const settings = {
   http: address("GATEWAY_HTTP", "host:port to serve HTTP on; port 0 picks a free one", "127.0.0.1:7400"),
@@ -71,14 +72,16 @@ export async function start(config: Config<typeof settings>, { bus, results, log
   );
   const executors = stack.use(followExecutors(bus, log));
   const dataPorts = {
-    datasetOf: (pipe: string) => find(catalog, "pipe", pipe)?.dataset,
+    ...{ results, catalog, registry },
     locks: () => bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS }),
+    windows: () => bus.kv(BUCKETS.windows),
   };
+  stack.use(sweeping(results, log));
   const backEnd = route(
     new Map([
       ["millrace.registry.v1", remote(registry)],
       ["millrace.scheduler.v1", remote(scheduler)],
-      ["millrace.results.v1", local([...resultServices(results, dataPorts), recordingService(bus)])],
+      ["millrace.results.v1", local([...resultServices(dataPorts), recordingService(bus)])],
       ["millrace.executor.v1", local(executorServices({ catalog, executors, events: bus.events }))],
     ]),
   );

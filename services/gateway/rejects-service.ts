@@ -4,12 +4,19 @@ import type { Kv } from "../bus/ports.ts";
 import { type Service, service } from "../kit/grpc.ts";
 import { timestampOf } from "../kit/time.ts";
 import type { Results } from "../results/records.ts";
+import { addRows } from "./pipe-windows.ts";
 import { nameIn } from "./resource-names.ts";
 import { withRunLock } from "./run-lock.ts";
 
+export interface RejectsPorts {
+  readonly results: Results;
+  readonly locks: () => Promise<Kv>;
+  readonly windows: () => Promise<Kv>;
+}
+
 const PAGE = { fallback: 100, max: 1_000 };
 
-export function rejectsService(results: Results, locks: () => Promise<Kv>): Service {
+export function rejectsService({ results, locks, windows }: RejectsPorts): Service {
   const runOf = (run: string) => (run === "" ? undefined : nameIn("runs", "run", run));
   return service<RejectsServer>(RejectsService, {
     async listRejects({ parent, pageSize, pageToken, run }) {
@@ -33,6 +40,7 @@ export function rejectsService(results: Results, locks: () => Promise<Kv>): Serv
         const told = await withRunLock(await locks(), runId, (fence) => {
           return results.redriveRejects({ dataset, runId, fence });
         });
+        if (told.stored) await addRows(await windows(), runId, BigInt(told.stored));
         total.stored += told.stored;
         total.rejected += told.rejected;
       }

@@ -1,10 +1,10 @@
 /** Runs and Queries over gRPC, on the results library: translates, delegates, returns. No rule lives here. */
+import { find } from "../../proto/catalog.ts";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { type QueriesServer, QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
 import type { LogLine, Run } from "../../proto/gen/millrace/results/v1/run.ts";
 import { type RunsServer, RunsService } from "../../proto/gen/millrace/results/v1/run_service.ts";
 import { bare } from "../../proto/names.ts";
-import type { Kv } from "../bus/ports.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { type Methods, type Service, service } from "../kit/grpc.ts";
 import { microsOf, timestampOf } from "../kit/time.ts";
@@ -17,6 +17,7 @@ import {
   type RunRecord,
 } from "../results/records.ts";
 import { exportQuery, exportRows } from "./export.ts";
+import { type MaintenancePorts, maintenanceService } from "./maintenance-service.ts";
 import { rejectsService } from "./rejects-service.ts";
 import { nameIn } from "./resource-names.ts";
 
@@ -30,17 +31,14 @@ const QUERY_MS = { fallback: 10_000, max: 60_000 };
 const QUERY_BYTES = 16 << 20;
 const MAX_SQL_BYTES = 256 << 10;
 
-export interface ResultServicesPorts {
-  /** The dataset of a pipe, by the pipe's full name. */
-  readonly datasetOf: (pipe: string) => string | undefined;
-  /** Leases of runs. */
-  readonly locks: () => Promise<Kv>;
-}
-
-export const resultServices = (results: Results, { datasetOf, locks }: ResultServicesPorts): readonly Service[] => [
-  service(RunsService, runMethods(results)),
-  service(QueriesService, queryMethods(results, datasetOf)),
-  rejectsService(results, locks),
+export const resultServices = (ports: MaintenancePorts): readonly Service[] => [
+  service(RunsService, runMethods(ports.results)),
+  service(
+    QueriesService,
+    queryMethods(ports.results, (pipe) => find(ports.catalog, "pipe", pipe)?.dataset),
+  ),
+  rejectsService(ports),
+  maintenanceService(ports),
 ];
 
 function runMethods(results: Results): Methods<RunsServer> {
@@ -70,7 +68,7 @@ function runMethods(results: Results): Methods<RunsServer> {
   };
 }
 
-function queryMethods(results: Results, datasetOf: ResultServicesPorts["datasetOf"]): Methods<QueriesServer> {
+function queryMethods(results: Results, datasetOf: (pipe: string) => string | undefined): Methods<QueriesServer> {
   const named = (name: string): string => {
     if (!name.startsWith("pipes/")) return nameIn("datasets", "name", name);
     const dataset = datasetOf(name);

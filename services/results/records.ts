@@ -283,6 +283,40 @@ export interface Redriven {
   readonly rejected: number;
 }
 
+/** Windows of one pipe: its runs with rows that lie within [beginUs, endUs). */
+export interface WindowFilter {
+  readonly dataset: string;
+  readonly target: string;
+  readonly beginUs?: bigint | undefined;
+  readonly endUs?: bigint | undefined;
+}
+
+export interface RunSum {
+  readonly runId: string;
+  readonly counted: number;
+  /** Of the rows without their envelope, in any order. */
+  readonly checksum: string;
+  /** Rows whose time is not in the run's window. */
+  readonly outside: number;
+}
+
+export interface Duplicates {
+  readonly stored: number;
+  readonly counted: number;
+  readonly seen: number;
+  /** Rows that equal another one in every column. */
+  readonly equal: number;
+}
+
+export interface Copy {
+  readonly dataset: string;
+  readonly target: string;
+  readonly beginUs?: bigint | undefined;
+  readonly endUs?: bigint | undefined;
+  /** The run of the copy; its parts and counts are filled in. */
+  readonly run: RunRecord;
+}
+
 /** Whether ClickHouse answers, since when, and if not, why. */
 export interface ResultsState {
   readonly ok: boolean;
@@ -329,4 +363,15 @@ export interface Results extends AsyncDisposable {
   listRejects(filter: RejectFilter, page: Page): Promise<RejectsPage>;
   /** Stores what fits by now with its run. Errors: `not_found`; `conflict` when the run has a newer attempt. */
   redriveRejects(redrive: Redrive): Promise<Redriven>;
+  /** The commit that counts of each run with rows, by begin. */
+  committedRuns(filter: WindowFilter): Promise<readonly RunRecord[]>;
+  /** By run id. Errors: `not_found`. */
+  sumRuns(dataset: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunSum>>;
+  countDuplicates(dataset: string): Promise<Duplicates>;
+  /** All rows at once or none; resolves with their count. Errors: `not_found`; `invalid`; `conflict`. */
+  copyRows(copy: Copy): Promise<number>;
+  /** Everything of a dataset; resolves with the rows that were stored. Safe to repeat. */
+  dropDataset(dataset: string): Promise<number>;
+  /** Begins to delete what commits older than `lagMs` have superseded; resolves with the datasets it does that in. */
+  sweep(lagMs: number): Promise<readonly string[]>;
 }

@@ -6,6 +6,7 @@ import { withoutCredentials } from "./clickhouse-fault.ts";
 import { connectStore } from "./client.ts";
 import { METRICS, openDatasets } from "./datasets.ts";
 import { getRun, listRuns, readRows, runLogs } from "./history.ts";
+import { committedRuns, copyRows, countDuplicates, dropDataset, sumRuns, sweepRows } from "./maintenance.ts";
 import { openReader } from "./reader.ts";
 import type { Results } from "./records.ts";
 import { listRejects, redriveRejects } from "./rejects.ts";
@@ -102,6 +103,12 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     listDatasets: () => datasets.list(),
     listRejects: (filter, page) => listRejects(store, datasets, filter, page),
     redriveRejects: (redrive) => redriveRejects(store, writer, redrive),
+    committedRuns: (filter) => committedRuns(store, filter),
+    sumRuns: (dataset, runs) => sumRuns(store, datasets, dataset, runs),
+    countDuplicates: (dataset) => countDuplicates(store, datasets, dataset),
+    copyRows: (copy) => copyRows(store, datasets, writer, copy),
+    dropDataset: (dataset) => dropDataset(store, datasets, dataset),
+    sweep: (lagMs) => sweepRows(store, datasets, lagMs),
     [Symbol.asyncDispose]: () => life.disposeAsync(),
   };
 }

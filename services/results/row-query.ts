@@ -93,7 +93,7 @@ interface Key {
   readonly column?: string;
 }
 
-/** NULL has no place in a comparison, so each column is two keys: whether it is NULL, which comes last, and the value. */
+/** NULL has no place in a comparison: each column is two keys, whether it is NULL, which comes last, and its value. */
 function keysOf(dataset: Dataset, { order, typeOf }: Reading): Key[] {
   const keys = order.flatMap(({ name, desc }): Key[] => {
     const type = plainType(typeOf(name) ?? "");

@@ -35,6 +35,8 @@ export interface SyncRequest extends Asked {
   readonly pipe: Pipe;
   readonly refetch: boolean;
   readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
+  /** At most this many windows, the first ones. */
+  readonly limit?: number;
   /** Stops between batches: what was queued stays queued. */
   readonly signal?: AbortSignal;
 }
@@ -43,6 +45,8 @@ export interface Synced {
   /** By begin. */
   readonly queued: readonly Window[];
   readonly skipped: number;
+  /** Begin of the first window that needs fetching and was left out for the limit. */
+  readonly nextUs: bigint | undefined;
 }
 
 /**
@@ -72,9 +76,10 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
   });
   const byBegin = new Map(stored.map((s) => [microsOf(s.window.begin), s]));
   const queued: Window[] = [];
-  for (let at = 0; at < plan.queue.length; at += BATCH) {
+  const chosen = plan.queue.slice(0, request.limit);
+  for (let at = 0; at < chosen.length; at += BATCH) {
     request.signal?.throwIfAborted();
-    const batch = plan.queue.slice(at, at + BATCH);
+    const batch = chosen.slice(at, at + BATCH);
     const results = await Promise.allSettled(
       batch.map((planned) => queueWindow(ports, request, planned, byBegin.get(planned.beginUs))),
     );
@@ -82,7 +87,8 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     const failed = results.find((result) => result.status === "rejected");
     if (failed) throw Fault.from(failed.reason);
   }
-  return { queued, skipped: plan.skipped + plan.queue.length - queued.length };
+  const skipped = plan.skipped + chosen.length - queued.length;
+  return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
 }
 
 /** Undefined when another scheduler has the window, or has sent the same job before. */

@@ -9,6 +9,7 @@ import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { parseSchedule } from "../kit/schedule.ts";
 import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import { backfill } from "./backfill.ts";
 import { messageId, pollerJob } from "./jobs.ts";
 import { timestampMistake, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
@@ -23,6 +24,9 @@ const MAX_PREVIEW = 100;
 const MAX_DEAD_SHOWN = 100;
 /** Sends in flight of one manual run. */
 const BATCH = 256;
+/** Windows a minute. */
+const DEFAULT_BACKFILL_RATE = 60;
+const MAX_BACKFILL_RATE = 60_000;
 const CATALOG_RETRY_MS = 500;
 
 export interface SchedulesPorts extends SyncPorts {
@@ -46,6 +50,30 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
       const { refetch } = request;
       const { queued, skipped } = await syncPipe(ports, { ...asked, pipe, refetch, range, signal });
       return { windows: [...queued], skipped };
+    },
+
+    async *backfillPipe(request, { signal }) {
+      const { windowsPerMinute: rate } = request;
+      const fix = `1 to ${MAX_BACKFILL_RATE}; 0 means ${DEFAULT_BACKFILL_RATE}`;
+      checkInput("backfill", [
+        ...nameMistakes("pipe", "name", request.name),
+        ...rangeMistakes(request),
+        ...(rate < 0 || rate > MAX_BACKFILL_RATE
+          ? [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }]
+          : []),
+      ]);
+      const pipe = lookUp(catalog, "pipe", request.name);
+      const why = whyPipeRests(catalog, pipe);
+      if (why) throw new Fault("precondition", why);
+      const steps = backfill(ports, {
+        ...{ pipe, signal, refetch: request.refetch, windowsPerMinute: rate || DEFAULT_BACKFILL_RATE },
+        beginUs: request.begin && microsOf(request.begin),
+        endUs: request.end && microsOf(request.end),
+      });
+      for await (const { done, total, queued, skipped, waiting } of steps) {
+        const counts = { done: BigInt(done), total: BigInt(total), queued: BigInt(queued), skipped: BigInt(skipped) };
+        yield { ...counts, waiting };
+      }
     },
 
     async runPoller({ name }, { signal }) {
@@ -139,7 +167,7 @@ function nameMistakes(kind: "pipe" | "poller", field: string, name: string): Mis
   return [{ field, problem: `${JSON.stringify(name)} is not the name of a ${kind}`, fix: `write ${kind}s/{${kind}}` }];
 }
 
-function rangeMistakes({ begin, end }: SyncPipeRequest): Mistake[] {
+function rangeMistakes({ begin, end }: Pick<SyncPipeRequest, "begin" | "end">): Mistake[] {
   const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
   if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
   const [from, to] = [begin, end].map((time) => formatTime(microsOf(time)));

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -43,6 +45,38 @@ export interface SyncPipeResponse {
   windows: Window[];
   /** Windows in the range that needed nothing. */
   skipped: number;
+}
+
+/** Which windows of which pipe, and how fast. */
+export interface BackfillPipeRequest {
+  /** `pipes/{pipe}`. */
+  name: string;
+  /** First moment; absent: the pipe's begin. */
+  begin:
+    | Timestamp
+    | undefined;
+  /** Last moment, exclusive; absent: now. */
+  end:
+    | Timestamp
+    | undefined;
+  /** Also windows that are done. */
+  refetch: boolean;
+  /** At most this many windows a minute; 0 means 60, at most 60,000. */
+  windowsPerMinute: number;
+}
+
+/** How far it is. */
+export interface BackfillPipeResponse {
+  /** Windows looked at. */
+  done: bigint;
+  /** Windows in the range. */
+  total: bigint;
+  /** Of them, those that were queued. */
+  queued: bigint;
+  /** Of them, those that needed nothing. */
+  skipped: bigint;
+  /** Whether it waits for the queue to empty. */
+  waiting: boolean;
 }
 
 /** Which poller. */
@@ -285,6 +319,226 @@ export const SyncPipeResponse: MessageFns<SyncPipeResponse> = {
     const message = createBaseSyncPipeResponse();
     message.windows = object.windows?.map((e) => Window.fromPartial(e)) || [];
     message.skipped = object.skipped ?? 0;
+    return message;
+  },
+};
+
+function createBaseBackfillPipeRequest(): BackfillPipeRequest {
+  return { name: "", begin: undefined, end: undefined, refetch: false, windowsPerMinute: 0 };
+}
+
+export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
+  encode(message: BackfillPipeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.begin !== undefined) {
+      Timestamp.encode(message.begin, writer.uint32(18).fork()).join();
+    }
+    if (message.end !== undefined) {
+      Timestamp.encode(message.end, writer.uint32(26).fork()).join();
+    }
+    if (message.refetch !== false) {
+      writer.uint32(32).bool(message.refetch);
+    }
+    if (message.windowsPerMinute !== 0) {
+      writer.uint32(40).int32(message.windowsPerMinute);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackfillPipeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackfillPipeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.begin = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.end = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.refetch = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.windowsPerMinute = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackfillPipeRequest>): BackfillPipeRequest {
+    return BackfillPipeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackfillPipeRequest>): BackfillPipeRequest {
+    const message = createBaseBackfillPipeRequest();
+    message.name = object.name ?? "";
+    message.begin = (object.begin !== undefined && object.begin !== null)
+      ? Timestamp.fromPartial(object.begin)
+      : undefined;
+    message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
+    message.refetch = object.refetch ?? false;
+    message.windowsPerMinute = object.windowsPerMinute ?? 0;
+    return message;
+  },
+};
+
+function createBaseBackfillPipeResponse(): BackfillPipeResponse {
+  return { done: 0n, total: 0n, queued: 0n, skipped: 0n, waiting: false };
+}
+
+export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
+  encode(message: BackfillPipeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.done !== 0n) {
+      if (BigInt.asIntN(64, message.done) !== message.done) {
+        throw new globalThis.Error("value provided for field message.done of type int64 too large");
+      }
+      writer.uint32(8).int64(message.done);
+    }
+    if (message.total !== 0n) {
+      if (BigInt.asIntN(64, message.total) !== message.total) {
+        throw new globalThis.Error("value provided for field message.total of type int64 too large");
+      }
+      writer.uint32(16).int64(message.total);
+    }
+    if (message.queued !== 0n) {
+      if (BigInt.asIntN(64, message.queued) !== message.queued) {
+        throw new globalThis.Error("value provided for field message.queued of type int64 too large");
+      }
+      writer.uint32(24).int64(message.queued);
+    }
+    if (message.skipped !== 0n) {
+      if (BigInt.asIntN(64, message.skipped) !== message.skipped) {
+        throw new globalThis.Error("value provided for field message.skipped of type int64 too large");
+      }
+      writer.uint32(32).int64(message.skipped);
+    }
+    if (message.waiting !== false) {
+      writer.uint32(40).bool(message.waiting);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackfillPipeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackfillPipeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.done = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.total = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.queued = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.skipped = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.waiting = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackfillPipeResponse>): BackfillPipeResponse {
+    return BackfillPipeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackfillPipeResponse>): BackfillPipeResponse {
+    const message = createBaseBackfillPipeResponse();
+    message.done = (object.done !== undefined && object.done !== null) ? BigInt(object.done) : 0n;
+    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    message.queued = (object.queued !== undefined && object.queued !== null) ? BigInt(object.queued) : 0n;
+    message.skipped = (object.skipped !== undefined && object.skipped !== null) ? BigInt(object.skipped) : 0n;
+    message.waiting = object.waiting ?? false;
     return message;
   },
 };
@@ -1013,6 +1267,21 @@ export const SchedulesService = {
     responseDeserialize: (value: Buffer): SyncPipeResponse => SyncPipeResponse.decode(value),
   },
   /**
+   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
+   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
+   * missing. Errors: as SyncPipe.
+   */
+  backfillPipe: {
+    path: "/millrace.scheduler.v1.Schedules/BackfillPipe" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: BackfillPipeRequest): Buffer => Buffer.from(BackfillPipeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BackfillPipeRequest => BackfillPipeRequest.decode(value),
+    responseSerialize: (value: BackfillPipeResponse): Buffer =>
+      Buffer.from(BackfillPipeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BackfillPipeResponse => BackfillPipeResponse.decode(value),
+  },
+  /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
    * its instance is paused, or it picks nothing; RESOURCE_EXHAUSTED when the queue is full.
    */
@@ -1077,6 +1346,12 @@ export interface SchedulesServer extends UntypedServiceImplementation {
    */
   syncPipe: handleUnaryCall<SyncPipeRequest, SyncPipeResponse>;
   /**
+   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
+   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
+   * missing. Errors: as SyncPipe.
+   */
+  backfillPipe: handleServerStreamingCall<BackfillPipeRequest, BackfillPipeResponse>;
+  /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
    * its instance is paused, or it picks nothing; RESOURCE_EXHAUSTED when the queue is full.
    */
@@ -1112,6 +1387,20 @@ export interface SchedulesClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SyncPipeResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
+   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
+   * missing. Errors: as SyncPipe.
+   */
+  backfillPipe(
+    request: BackfillPipeRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<BackfillPipeResponse>;
+  backfillPipe(
+    request: BackfillPipeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<BackfillPipeResponse>;
   /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
    * its instance is paused, or it picks nothing; RESOURCE_EXHAUSTED when the queue is full.
