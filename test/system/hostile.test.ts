@@ -16,6 +16,7 @@ import { watModule } from "../harness/wat.ts";
 const REPEATS = { cheap: 1_000, costly: 30 };
 const REPEAT_MS = { cheap: 500, costly: 1_500 };
 const COSTLY_PAUSE_MS = 60;
+const LANE_MS = 20_000;
 const AT_ONCE = 8;
 /** What the allocator keeps and code that was compiled meanwhile; a leak of a kilobyte a call would be more. */
 const MAX_GROWTH_BYTES = 160 << 20;
@@ -43,6 +44,19 @@ async function guestOf(one: HostileCase): Promise<GuestCall> {
   const module = await hostileModule(one);
   const base = await call("echo", "run", { memoryMaxPages: 300, maxHostCalls: 500, label: one.name });
   return { ...base, module, export: one.export, host: host.host(), ...one.over };
+}
+
+/** What an executor does when there is no lane: the spare is still starting, as the guest before took the last one. */
+async function patiently(guest: GuestCall): Promise<GuestResult> {
+  const untilMs = performance.now() + LANE_MS;
+  for (;;) {
+    try {
+      return await redispatch(sandbox, guest);
+    } catch (thrown) {
+      if (Fault.from(thrown).code !== "exhausted" || performance.now() > untilMs) throw thrown;
+      await pause(COSTLY_PAUSE_MS);
+    }
+  }
 }
 
 /** The outcome, and the code of the error that the host answered. */
@@ -104,7 +118,7 @@ describe("each guest", () => {
       return;
     }
     const good = neighbours(await goodGuest());
-    const run = () => redispatch(sandbox, { ...guest, ...(one.over?.host ? {} : { host: host.host() }) });
+    const run = () => patiently({ ...guest, ...(one.over?.host ? {} : { host: host.host() }) });
     const firstMs = performance.now();
     const first = await run();
     const tookMs = performance.now() - firstMs;
@@ -157,7 +171,7 @@ test("good calls are as fast as before, and threads, descriptors and memory are 
   for (const one of all.filter(({ ends }) => !ends.includes("refused"))) {
     const guest = await guestOf(one);
     for (let i = 0; i < (one.costly ? 3 : 30); i += 1) {
-      await redispatch(sandbox, { ...guest, ...(one.over?.host ? {} : { host: host.host() }) });
+      await patiently({ ...guest, ...(one.over?.host ? {} : { host: host.host() }) });
     }
   }
   await settle();
