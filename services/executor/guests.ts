@@ -69,7 +69,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
       const { manifest } = release;
       const denied = () => tally.denied();
       const secrets = vault.of(grants);
-      const reach = network.of(instance, grants, denied);
+      const reach = network.of({ instance, grants, secrets, onDenied: denied });
       const capabilities: Capabilities = {
         http: httpCapability({ instance, grants, secrets, onDenied: denied }, http),
         secret: secretCapability(secrets, denied),

@@ -3,9 +3,12 @@ import { isIP } from "node:net";
 import { plainHost, type SocketScheme } from "../../../proto/patterns.ts";
 import { Fault, type Mistake } from "../../kit/fault.ts";
 import type { EffectiveGrants } from "../grants.ts";
+import type { Scrubber } from "../scrub.ts";
+import type { InstanceSecrets } from "../secrets.ts";
 import type { PrivateHosts } from "./address.ts";
 import { openAddresses } from "./dialer.ts";
 import type { Scope } from "./functions.ts";
+import { fill } from "./secret.ts";
 
 /** Of one instance on one executor. */
 const MAX_AT_ONCE = 64;
@@ -19,6 +22,8 @@ export interface Endpoint {
   readonly port: number;
   /** Open to guests, in the resolver's order; one at least. */
   readonly addresses: readonly string[];
+  /** A text to be sent there, with the secrets that it names. Errors: as `valueFor`. */
+  filled(text: string): string;
 }
 
 export interface Target {
@@ -37,13 +42,23 @@ export interface Reach {
    * `unavailable` for whatever goes wrong on the way.
    */
   run<T>(name: string, to: Target, scope: Scope, work: Work<T>): Promise<T>;
+  readonly scrubber: Scrubber;
 }
 
 export type Work<T> = (at: Endpoint, signal: AbortSignal, endMs: number) => Promise<T>;
 
+/** Whose sockets they are. */
+export interface Reacher {
+  readonly instance: string;
+  readonly grants: Pick<EffectiveGrants, "socket">;
+  readonly secrets: InstanceSecrets;
+  /** Told of every refusal. */
+  readonly onDenied: () => void;
+}
+
 /** For all instances of an executor. */
 export interface Network {
-  of(instance: string, grants: Pick<EffectiveGrants, "socket">, onDenied: () => void): Reach;
+  of(reacher: Reacher): Reach;
 }
 
 export function openNetwork(privateHosts: PrivateHosts, resolve?: (hostname: string) => Promise<string[]>): Network {
@@ -63,7 +78,8 @@ export function openNetwork(privateHosts: PrivateHosts, resolve?: (hostname: str
     };
   };
   return {
-    of: (instance, grants, onDenied) => ({
+    of: ({ instance, grants, secrets, onDenied }) => ({
+      scrubber: secrets.scrubber,
       async run(name, to, scope, work) {
         const { scheme } = to;
         const { host, port, timeoutMs } = readTarget(name, to);
@@ -81,7 +97,10 @@ export function openNetwork(privateHosts: PrivateHosts, resolve?: (hostname: str
           const resolved = openAddresses(bracketed(host), port, privateHosts, resolve);
           const addresses = await orAborted(resolved, signal);
           if (addresses.length === 0) throw new Fault("unavailable", `${host} has no address`);
-          return await work({ host, port, addresses }, signal, endMs);
+          // Without TLS a secret only goes to hosts that it names, and the rule for that is written for URLs.
+          const url = new URL(`${scheme === "tls" ? "https" : "http"}://${bracketed(host)}:${port}/`);
+          const filled = (text: string) => fill(text, url, secrets, (value) => value);
+          return await work({ host, port, addresses, filled }, signal, endMs);
         } catch (thrown) {
           if (late.aborted) throw new Fault("deadline", `${shown} did not answer within ${endMs} ms`);
           const fault = Fault.from(thrown);

@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import snmp, { type Session, type SessionOptions, type Varbind } from "net-snmp";
 import { Fault, type Mistake } from "../../kit/fault.ts";
+import { NO_SCRUBBER } from "../scrub.ts";
 import { type Capability, isObject, readRequest } from "./functions.ts";
 import type { Endpoint, Reach } from "./reach.ts";
 
@@ -60,7 +61,8 @@ export function snmpCapability(reach: Reach): Capability {
       // Without a listener, an answer that is no SNMP would end the process.
       session.on("error", reject);
       try {
-        return await Promise.race([ask.op === "get" ? get(session, ask) : walk(session, ask), over]);
+        const answer = await Promise.race([ask.op === "get" ? get(session, ask) : walk(session, ask), over]);
+        return reach.scrubber === NO_SCRUBBER ? answer : JSON.parse(reach.scrubber.text(JSON.stringify(answer)));
       } catch (thrown) {
         if (signal.aborted) throw signal.reason;
         throw faultOf(at, thrown);
@@ -72,13 +74,19 @@ export function snmpCapability(reach: Reach): Capability {
   };
 }
 
-function open({ addresses, port }: Endpoint, { community, user, retries }: Ask, timeoutMs: number): Session {
+function open({ addresses, port, filled }: Endpoint, { community, user, retries }: Ask, timeoutMs: number): Session {
   const address = addresses[0] as string;
   const transport = isIP(address) === 6 ? "udp6" : "udp4";
   const common = { port, timeout: timeoutMs, retries, transport } satisfies Partial<SessionOptions>;
-  if (user) return snmp.createV3Session(address, user, { ...common, version: snmp.Version3 });
-  return snmp.createSession(address, community, { ...common, version: snmp.Version2c });
+  if (user) return snmp.createV3Session(address, withSecrets(user, filled), { ...common, version: snmp.Version3 });
+  return snmp.createSession(address, filled(community), { ...common, version: snmp.Version2c });
 }
+
+const withSecrets = (user: User, filled: Endpoint["filled"]): User => ({
+  ...user,
+  ...(user.authKey !== undefined && { authKey: filled(user.authKey) }),
+  ...(user.privKey !== undefined && { privKey: filled(user.privKey) }),
+});
 
 function get(session: Session, { oids }: Ask) {
   return new Promise<{ values: unknown[]; truncated: boolean }>((resolve, reject) => {

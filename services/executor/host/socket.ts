@@ -15,7 +15,8 @@ const PROTOCOLS = ["tcp", "tls", "udp"] as const;
 
 interface Exchange {
   readonly proto: (typeof PROTOCOLS)[number];
-  readonly send: Uint8Array;
+  /** Texts may name secrets. */
+  readonly send: Uint8Array | string;
   /** When the answer is whole: this many bytes, or with this at its end. */
   readonly bytes: number | undefined;
   readonly until: Uint8Array | undefined;
@@ -34,7 +35,8 @@ export function socketCapability(reach: Reach): Capability {
     return reach.run("socket", { scheme: exchange.proto, host, port, timeoutMs }, scope, async (at, signal) => {
       const startedMs = performance.now();
       const talk = exchange.proto === "udp" ? overUdp : overStream;
-      const { data, closed } = await talk(at, exchange, signal);
+      const { data: said, closed } = await talk(at, exchange, signal);
+      const data = Buffer.from(reach.scrubber.bytes(said));
       const elapsed = Math.round((performance.now() - startedMs) * 1_000) / 1_000;
       return { data_base64: data.toString("base64"), bytes: data.byteLength, closed, elapsed_ms: elapsed };
     });
@@ -52,7 +54,8 @@ async function overStream(at: Endpoint, exchange: Exchange, signal: AbortSignal)
   try {
     const socket = exchange.proto === "tls" ? await openTls(tcp, at.host, exchange.verify, signal) : tcp;
     const inbox = new Inbox(exchange);
-    if (exchange.send.byteLength) socket.write(exchange.send);
+    const send = sent(at, exchange);
+    if (send.byteLength) socket.write(send);
     if (inbox.isWhole) {
       await new Promise<void>((resolve, reject) => socket.end(() => resolve()).once("error", reject));
       return { data: inbox.data, closed: false };
@@ -69,9 +72,10 @@ async function overStream(at: Endpoint, exchange: Exchange, signal: AbortSignal)
   }
 }
 
-function overUdp(at: Endpoint, exchange: Exchange, signal: AbortSignal): Promise<Answered> {
+async function overUdp(at: Endpoint, exchange: Exchange, signal: AbortSignal): Promise<Answered> {
   const { promise, resolve, reject } = Promise.withResolvers<Answered>();
   const address = at.addresses[0] as string;
+  const send = sent(at, exchange);
   const socket = createSocket(isIP(address) === 6 ? "udp6" : "udp4");
   const inbox = new Inbox(exchange);
   const abort = () => reject(signal.reason);
@@ -88,7 +92,7 @@ function overUdp(at: Endpoint, exchange: Exchange, signal: AbortSignal): Promise
   });
   // Connected, so that only the other side is heard, and a refusal too.
   socket.connect(at.port, address, () => {
-    socket.send(exchange.send, (error) => {
+    socket.send(send, (error) => {
       if (error) reject(error);
       else if (inbox.isWhole) done();
     });
@@ -98,6 +102,8 @@ function overUdp(at: Endpoint, exchange: Exchange, signal: AbortSignal): Promise
     socket.close();
   });
 }
+
+const sent = (at: Endpoint, { send }: Exchange) => (typeof send === "string" ? Buffer.from(at.filled(send)) : send);
 
 /** What has come so far, in a buffer that grows by doubling: many small pieces cost no more than one. */
 class Inbox {
@@ -150,9 +156,10 @@ function readExchange(raw: Readonly<Record<string, unknown>>): Exchange {
   const proto = PROTOCOLS.find((known) => known === raw.proto);
   if (!proto) refuse("proto", `${said(raw.proto)} is not known`, PROTOCOLS.join(" "));
   const expect = isObject(raw.expect) ? raw.expect : {};
-  const send = bytesOf(raw.send, raw.send_base64) ?? new Uint8Array(0);
+  const send = typeof raw.send === "string" ? raw.send : (bytesOf(undefined, raw.send_base64) ?? new Uint8Array(0));
+  const sendBytes = Buffer.byteLength(send);
   const most = proto === "udp" ? MAX_DATAGRAM_BYTES : MAX_SOCKET_BYTES;
-  if (send.byteLength > most) refuse("send", `is ${send.byteLength} bytes`, `at most ${most}`);
+  if (sendBytes > most) refuse("send", `is ${sendBytes} bytes`, `at most ${most}`);
   const until = bytesOf(expect.until, expect.until_base64);
   if (until && (until.byteLength < 1 || until.byteLength > MAX_UNTIL_BYTES)) {
     refuse("expect.until", `is ${until.byteLength} bytes`, `1–${MAX_UNTIL_BYTES}`);
