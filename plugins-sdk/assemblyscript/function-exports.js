@@ -1,4 +1,4 @@
-/** Names of exports that AssemblyScript cannot write: `function_convert` leaves the compiler and is `function:convert`. */
+/** Names of exports that AssemblyScript cannot write: `function_convert` becomes `function:convert`. */
 
 const PREFIX = "function_";
 const EXPORT_SECTION = 7;

@@ -175,7 +175,7 @@ class JobAttempt {
     await this.#step("acked", fence);
   }
 
-  /** The run's own record is what makes its rows count; metrics beside it follow, and a crash in between repeats both. */
+  /** The run's own record makes its rows count; metrics beside it follow, and a crash in between repeats both. */
   async #commit(
     run: JobRun,
     work: Work,

@@ -1,4 +1,4 @@
-/** One export run because somebody waits for its answer: limits, another try when innocent, history written behind it. */
+/** One export run because somebody waits for its answer: another try when innocent, history written behind it. */
 import { randomFillSync } from "node:crypto";
 import { monotonicFactory } from "ulid";
 import { runIds } from "../../proto/names.ts";

@@ -1,4 +1,4 @@
-/** Host functions that need no type of their own: checkpoint, progress, publish, metric, log; and the call that all others use. */
+/** Host functions without a type of their own: checkpoint, progress, publish, metric, log; and the call behind all. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";

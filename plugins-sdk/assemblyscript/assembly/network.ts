@@ -20,7 +20,7 @@ export class SocketRequest {
     this.request.set("send_base64", Json.text(encodeBase64(send)));
     return this;
   }
-  /** The answer is whole with so many bytes; 0 waits for none. Else: one datagram, or all until the other side closes. */
+  /** The answer is whole with so many bytes; 0 waits for none. Else: one datagram, or all until the other side ends. */
   expectBytes(count: i32): this {
     this.expected.set("bytes", Json.integer(count));
     return this;

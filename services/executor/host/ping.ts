@@ -1,4 +1,4 @@
-/** `ping`: is something there, how fast, and what certificate does it show. A refusal of the other side is an answer. */
+/** `ping`: is something there, how fast, with what certificate. A refusal of the other side is an answer. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Socket } from "node:net";

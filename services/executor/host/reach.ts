@@ -37,9 +37,9 @@ export interface Target {
 /** For one guest call. */
 export interface Reach {
   /**
-   * Runs `work` on an open endpoint; the signal aborts at the deadline (`endMs` from the start, in milliseconds) and when
-   * the guest call ends, and `work` then lets go of everything. Errors: `invalid`, `denied`, `exhausted` when the instance has too many open, `deadline`,
-   * `unavailable` for whatever goes wrong on the way.
+   * Runs `work` on an open endpoint; the signal aborts at the deadline (`endMs` from the start, in milliseconds) and
+   * when the guest call ends, and `work` then lets go of everything. Errors: `invalid`, `denied`, `exhausted` when the
+   * instance has too many open, `deadline`, `unavailable` for whatever goes wrong on the way.
    */
   run<T>(name: string, to: Target, scope: Scope, work: Work<T>): Promise<T>;
   readonly scrubber: Scrubber;

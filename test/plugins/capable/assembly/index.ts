@@ -1,7 +1,7 @@
 /** A test guest that asks the host for whatever it is told to, and says what it was answered. */
 import {
-  call, callFunction, fail, FetchCall, formatTime, FunctionCall, httpGet, Json, metric, Metrics, ping, PollCall, publish,
-  Rows, Snmp, SocketRequest,
+  call, callFunction, fail, FetchCall, formatTime, FunctionCall, httpGet, Json, metric, Metrics, ping, PollCall,
+  publish, Rows, Snmp, SocketRequest,
 } from "@millrace/assemblyscript";
 
 /** {name, request, times}: the answer to the last of `times` equal host calls. */
