@@ -78,6 +78,8 @@ function codeOf(
     case "cpu_exceeded":
     case "out_of_memory":
       return "exhausted";
+    case "quarantined":
+      return "unavailable";
     case "trap":
       return "internal";
     case "quarantined":
