@@ -56,6 +56,9 @@ export type FromLane =
   | { readonly type: "log"; readonly id: number; readonly level: LogLevel; readonly message: string }
   | { readonly type: "done"; readonly id: number; readonly end: EngineEnd | "skipped"; readonly used: Used };
 
+/** Of one host call: an HTTP body of 16 MiB in base64, and some. The main thread, which all share, copies it. */
+const MAX_REQUEST_BYTES = 24 << 20;
+
 interface Waiting {
   resolve(response: Uint8Array): void;
   reject(ending: Ending): void;
@@ -210,6 +213,10 @@ async function run(start: StartMessage): Promise<void> {
 
 function callHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {
   countHostCall(resident);
+  if (request.byteLength > MAX_REQUEST_BYTES) {
+    const message = `a request of ${request.byteLength} bytes to "${name}"; at most ${MAX_REQUEST_BYTES}`;
+    throw new Ending("guest_error", "too_large", message);
+  }
   const { id } = resident.start;
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
   resident.waiting = { resolve, reject };
