@@ -24,6 +24,7 @@ async function start() {
   const seen = { cancelled: 0, hangUps: 0 };
   const plugins: Methods<PluginsServer> = {
     publishPlugin: refuse,
+    diffGrants: refuse,
     listPlugins: refuse,
     listPluginVersions: refuse,
     getPluginVersion: refuse,
