@@ -44,7 +44,7 @@ export interface DemoOptions {
 export async function runDemo({ platform, terminal, env, stack, signal, sourcePort }: DemoOptions): Promise<void> {
   const source = stack.use(await startSource(sourcePort));
   using api = openApi(platform.grpc, env.MILLRACE_TOKEN);
-  await publishExamples(api, terminal);
+  await publishExamples(api, terminal, signal);
   await configure(api, "weather", { source: "demo", base_url: `http://${source.address}` });
   const endpoints = [
     { name: "millrace-readiness", url: `http://${platform.http}/readyz` },
@@ -56,8 +56,9 @@ export async function runDemo({ platform, terminal, env, stack, signal, sourcePo
   await ensurePoller(api, "uptime-discover", PollerKind.DISCOVER, "every 1m");
   await ensurePoller(api, "uptime-poll", PollerKind.POLL, "every 5s");
   const pipe = await ensurePipe(api);
+  signal.throwIfAborted();
   const queued = await syncPipe(api, { name: pipe, begin: undefined, end: undefined, refetch: false });
-  const sync = await followSync(api, pipe, queued.windows, terminal, SYNC_TIMEOUT_MS);
+  const sync = await followSync(api, pipe, queued.windows, terminal, SYNC_TIMEOUT_MS, signal);
   if (!sync.done) terminal.note(`${pipe}: all ${queued.skipped} windows are there already`);
   if (sync.failed.length) throw new Fault("internal", `${pipe}: ${sync.failed[0]?.message}`);
   await untilPolled(api, signal);
@@ -71,9 +72,10 @@ async function startSource(port: number | undefined) {
   );
 }
 
-async function publishExamples(api: Api, terminal: Terminal): Promise<void> {
+async function publishExamples(api: Api, terminal: Terminal, signal: AbortSignal): Promise<void> {
   using bar = terminal.bar("plugins", EXAMPLES.length);
   for (const [done, name] of EXAMPLES.entries()) {
+    signal.throwIfAborted();
     bar.update(done, `building ${name}`);
     const { path } = await buildPlugin(join(root, "plugins-sdk/examples", name));
     const request = { bundle: await readFile(path), validateOnly: false };

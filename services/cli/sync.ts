@@ -47,7 +47,7 @@ const keyOf = (window: Window) => `${window.begin?.seconds}.${window.begin?.nano
 
 /**
  * Waits for the windows queued and for those that run already. Errors: `deadline` when windows are still running after
- * `timeoutMs`; they go on without us.
+ * `timeoutMs`, and the signal's reason when it aborts; they go on without us.
  */
 export async function followSync(
   api: Api,
@@ -55,6 +55,7 @@ export async function followSync(
   queued: readonly Window[],
   terminal: Terminal,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<SyncEnd> {
   const startedMs = performance.now();
   // What the schedule has queued by itself counts too: whoever watches a sync wants the data.
@@ -80,7 +81,8 @@ export async function followSync(
         `${left} windows of ${pipe} still run after ${timeoutMs} ms; look with: pipe windows`,
       );
     }
-    await pause(LOOK_MS);
+    await pause(LOOK_MS, signal);
+    signal?.throwIfAborted();
   }
 }
 

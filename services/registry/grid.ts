@@ -31,7 +31,7 @@ export function gridMistakes({ name, effective }: Pipe, windows: readonly Window
     {
       field: "parameters.chunk",
       problem: `${grid} is another grid than that of ${fetched}: their rows would be there twice`,
-      fix: "keep chunk, move begin by whole chunks, or create another pipe with a target of its own",
+      fix: "keep chunk and move begin by whole chunks; or pause the pipe and clear it first; or create another pipe",
     },
   ];
 }
