@@ -22,7 +22,7 @@ interface Form {
 
 /**
  * Finds a value as it is; as JSON, HTML and URLs escape it; in base64 and base64url at any offset; in hex; in UTF-16
- * and Latin-1. Not when it is cut, reversed, compressed or encrypted: whoever may not see a value must not get it at all.
+ * and Latin-1. Not when it is cut, reversed, compressed or encrypted: who may not see a value must not get it at all.
  */
 export function scrubberOf(values: readonly string[]): Scrubber {
   const forms = values.flatMap(formsOf).sort((a, b) => b.needle.byteLength - a.needle.byteLength);
