@@ -162,7 +162,7 @@ describe("rows on their way", () => {
   });
 
   test("the first failure is kept, the limit of rows holds, blank lines are no rows", async () => {
-    const sink = new RowSink({ maxRows: 3, append: async () => ({ rows: 1, bytes: 1 }) });
+    const sink = new RowSink({ maxRows: 3, append: async () => ({ rows: 1, rejected: 0, bytes: 1 }) });
     expect(await sink.add(Buffer.from("{}\n\n  \n{}"))).toBe(2);
     expect(await sink.add(Buffer.from("{}\n{}")).catch(codeOf)).toBe("exhausted");
     expect(await sink.add(Buffer.from("{}")).catch(codeOf)).toBe("exhausted");
