@@ -11,7 +11,7 @@ import type { GuestOutcome } from "../../services/executor/sandbox.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import type { Results } from "../../services/results/results.ts";
-import { embeddedGround } from "../harness/bus-ground.ts";
+import { embeddedGround, natsGround } from "../harness/bus-ground.ts";
 import { runCli } from "../harness/cli.ts";
 import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
 import { openExecuting } from "../harness/executing.ts";
@@ -78,33 +78,42 @@ test("after too many traps every executor refuses with the reason; the CLI lists
   expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("is not in quarantine")]);
 }, 120_000);
 
-test("counts the last calls of each version, and forgets them when it is released", async () => {
-  await using ground = await embeddedGround();
-  const kv = await ground.bus.kv(BUCKETS.quarantine);
-  const open = () => openQuarantines({ kv, rule: { failures: 3, of: 5 }, executor: "e", log: silentLog });
-  await using one = await open();
-  await using two = await open();
-  const version = (name: string) => ({ name: `plugins/p/versions/${name}` }) as never;
-  const usage = { wallMs: 100, cpuMs: 90, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 };
-  const note = (name: string, ...outcomes: GuestOutcome[]) => {
-    for (const outcome of outcomes) one.note(version(name), { outcome, output: new Uint8Array(0), usage });
-  };
-  // Never three among five.
-  note("1.0.0", "trap", "ok", "ok", "out_of_memory", "ok", "trap", "ok", "ok", "cpu_exceeded", "ok");
-  expect(one.reason(version("1.0.0"))).toBeUndefined();
-  note("1.0.0", "trap", "timeout");
-  note("1.1.0-rc.1+x", "ok", "guest_error", "denied", "host_error", "cancelled");
-  await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) !== undefined));
-  expect(two.reason(version("1.0.0"))).toContain("3 of its last 5 calls broke down, the last one: timeout");
-  expect(two.reason(version("1.1.0-rc.1+x"))).toBeUndefined();
-  const [entry] = await kv.list("");
-  await kv.delete(entry?.key ?? "");
-  await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) === undefined));
-  note("1.0.0", "trap", "trap");
-  await until("nothing is written", async () => (await kv.list("")).length === 0);
-  // A guest that waited for others did not break down.
-  expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
-});
+/** What holds however many processes share the bus is shown on both. */
+const BOTH = [
+  ["SQLite", embeddedGround],
+  ["NATS", natsGround],
+] as const;
+
+test.each(BOTH)(
+  "on %s the last calls of each version count, and are forgotten when it is released",
+  async (_, make) => {
+    await using ground = await make();
+    const kv = await ground.bus.kv(BUCKETS.quarantine);
+    const open = () => openQuarantines({ kv, rule: { failures: 3, of: 5 }, executor: "e", log: silentLog });
+    await using one = await open();
+    await using two = await open();
+    const version = (name: string) => ({ name: `plugins/p/versions/${name}` }) as never;
+    const usage = { wallMs: 100, cpuMs: 90, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 };
+    const note = (name: string, ...outcomes: GuestOutcome[]) => {
+      for (const outcome of outcomes) one.note(version(name), { outcome, output: new Uint8Array(0), usage });
+    };
+    // Never three among five.
+    note("1.0.0", "trap", "ok", "ok", "out_of_memory", "ok", "trap", "ok", "ok", "cpu_exceeded", "ok");
+    expect(one.reason(version("1.0.0"))).toBeUndefined();
+    note("1.0.0", "trap", "timeout");
+    note("1.1.0-rc.1+x", "ok", "guest_error", "denied", "host_error", "cancelled");
+    await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) !== undefined));
+    expect(two.reason(version("1.0.0"))).toContain("3 of its last 5 calls broke down, the last one: timeout");
+    expect(two.reason(version("1.1.0-rc.1+x"))).toBeUndefined();
+    const [entry] = await kv.list("");
+    await kv.delete(entry?.key ?? "");
+    await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) === undefined));
+    note("1.0.0", "trap", "trap");
+    await until("nothing is written", async () => (await kv.list("")).length === 0);
+    // A guest that waited for others did not break down.
+    expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
+  },
+);
 
 test("a job of a stopped version is recorded and dropped; its window waits until it is released", async () => {
   await using ground = await embeddedGround();

@@ -22,7 +22,7 @@ import { openSandbox, type Sandbox } from "../../services/executor/sandbox.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import type { Results } from "../../services/results/results.ts";
-import { embeddedGround } from "../harness/bus-ground.ts";
+import { embeddedGround, natsGround } from "../harness/bus-ground.ts";
 import { runCli } from "../harness/cli.ts";
 import { openTestResults, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
 import { openExecuting } from "../harness/executing.ts";
@@ -126,8 +126,13 @@ test("a run that computes too long replays to the same end; what is not the same
   expect(ended.differences.map(({ where }) => where)).toEqual(["call 1, error"]);
 }, 120_000);
 
-test("records go by age, bytes and number; a run that was told too much has none", async () => {
-  await using ground = await embeddedGround();
+const BOTH = [
+  ["SQLite", embeddedGround],
+  ["NATS", natsGround],
+] as const;
+
+test.each(BOTH)("on %s records go by age, bytes and number; a run that was told too much has none", async (_, make) => {
+  await using ground = await make();
   const index = await ground.bus.kv("records-test");
   const blobs = await ground.bus.blobs("records-test");
   const options = { mode: "all", index, blobs, log: silentLog } as const;
