@@ -1,6 +1,7 @@
 /** The languages that plugins are built from, in the order in which a folder is asked whether it is one of theirs. */
 import * as assemblyscript from "./assemblyscript/build.js";
 import * as c from "./c/build.js";
+import * as python from "./python/build.js";
 import * as typescript from "./typescript/build.js";
 
 /**
@@ -12,6 +13,7 @@ import * as typescript from "./typescript/build.js";
  */
 export const languages = [
   { name: "typescript", ...typescript },
+  { name: "python", ...python },
   { name: "assemblyscript", ...assemblyscript },
   { name: "c", ...c },
 ].map(({ name, detect, buildPlugin }) => ({ name, detect, buildPlugin }));

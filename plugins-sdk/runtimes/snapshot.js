@@ -55,13 +55,15 @@ export function exposeState(module) {
  * @param {Uint8Array} module What `exposeState` gave.
  * @param {WebAssembly.Instance} instance Of it, at rest: no call of it is on the stack.
  * @param {readonly string[]} exported The plugin's exports; the one at index i calls `invoke(i)`.
- * @param {{ stack?: { from: number, to: number } }} [layout] Bytes that hold nothing while the instance is at rest.
+ * @param {{ stack?: { from: number, to: number }, pages?: number }} [layout] Bytes that hold nothing while the instance
+ * is at rest; and how many pages the module begins with, when those above are not used yet.
  */
-export function snapshot(module, instance, exported, { stack } = {}) {
+export function snapshot(module, instance, exported, { stack, pages } = {}) {
   const sections = readSections(module);
   if (sections.has(START)) throw new Error("an interpreter with a start function cannot be in a snapshot");
   const memory = /** @type {WebAssembly.Memory} */ (instance.exports.memory);
-  const bytes = new Uint8Array(memory.buffer.slice(0));
+  const end = Math.min(memory.buffer.byteLength, (pages ?? Number.POSITIVE_INFINITY) * PAGE_BYTES);
+  const bytes = new Uint8Array(memory.buffer.slice(0, end));
   if (stack) bytes.fill(0, stack.from, stack.to);
   const invoke = exportedFunction(sections, "invoke");
   const firstThunk = importedCounts(sections).functions + countOf(sections.get(FUNCTION));

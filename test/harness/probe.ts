@@ -20,6 +20,8 @@ export interface ProbeOptions {
   readonly keepsDigits?: boolean;
   /** What comes from the platform is JSON; a library that also takes what is not quite JSON is not asked to refuse it. */
   readonly refusesBadJson?: boolean;
+  /** How the probe writes random bytes. Default: base64. */
+  readonly randomIn?: "base64" | "hex";
   /** Text that the language prints lands in the log. */
   readonly prints?: boolean;
 }
@@ -132,7 +134,7 @@ export function describeProbe(language: string, options: ProbeOptions): void {
       const { now, clock, random } = (json.rows?.at(-1) ?? {}) as { now: number; clock: number; random: string };
       expect(Math.abs(now - Date.now())).toBeLessThan(60_000);
       expect(Math.abs(clock - Date.now() / 1_000)).toBeLessThan(60);
-      expect(Buffer.from(random, "base64")).toHaveLength(16);
+      expect(Buffer.from(random, options.randomIn ?? "base64")).toHaveLength(16);
       const again = await fetch({ mode: "host" });
       expect(again.json.rows?.at(-1)?.random).not.toBe(random);
     });

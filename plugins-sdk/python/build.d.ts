@@ -1,0 +1,10 @@
+/** What TypeScript needs to know of build.js. */
+import type { BuildPlugin } from "../bundle/bundle.js";
+
+export { BuildError, type Built } from "../bundle/bundle.js";
+
+/** Snapshots MicroPython when it has run `src/plugin.py` and what that imports. */
+export const buildPlugin: BuildPlugin;
+
+/** Whether a plugin folder is written in this language. */
+export function detect(folder: string): boolean;

@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+/** Builds a plugin written in Python: MicroPython runs its top level, the rest is every builder's. */
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BuildError, buildBundle, listed, runAsProgram } from "../bundle/bundle.js";
+import { python } from "../runtimes/python/recipe.js";
+import { snapshotOf } from "../runtimes/python/snapshot.js";
+import { digestOf } from "../runtimes/runtime.js";
+import { prepared } from "./source.js";
+
+export { BuildError };
+
+const SDK = dirname(fileURLToPath(import.meta.url));
+const RUNTIMES = resolve(SDK, "../runtimes");
+/** Where a plugin's exports are looked for, in this order. What it imports lies beside it. */
+const ENTRIES = ["src/plugin.py", "src/main.py", "plugin.py", "main.py"];
+
+/** @param {string} folder */
+const entryOf = (folder) => ENTRIES.find((name) => existsSync(join(folder, name)));
+
+/**
+ * Whether a plugin folder is written in this language.
+ * @param {string} folder
+ */
+export function detect(folder) {
+  return entryOf(folder) !== undefined;
+}
+
+/** @type {import("../bundle/bundle.js").Language} */
+const language = {
+  entry: ENTRIES[0],
+  sources: async (root) => [
+    { base: root, files: await filesOf(root) },
+    { base: SDK, files: ["build.js", "source.js"] },
+    { base: RUNTIMES, files: ["host.js", "python/snapshot.js", ...(await listed(RUNTIMES, ["python/prelude"]))] },
+  ],
+  toolchain: () => digestOf(python),
+  compile,
+  missingExport: (name) => `def ${name}(call): …`,
+};
+
+/** @type {import("./build.d.ts").buildPlugin} */
+export function buildPlugin(folder, options) {
+  return buildBundle(language, folder, options);
+}
+
+/** @param {string} root */
+async function filesOf(root) {
+  const entry = entryOf(root);
+  if (!entry) throw new BuildError(`${root}: none of ${ENTRIES.join(", ")} is there; write one with the exports`);
+  const folder = dirname(entry);
+  const files = (await readdir(join(root, folder))).filter((name) => name.endsWith(".py")).sort();
+  return files.map((name) => (folder === "." ? name : `${folder}/${name}`));
+}
+
+/** @param {string} root */
+async function compile(root) {
+  const entry = /** @type {string} */ (entryOf(root));
+  const mistakes = [];
+  /** @type {string[]} */
+  const asyncNames = [];
+  const files = [];
+  for (const path of await filesOf(root)) {
+    const source = prepared(await readFile(join(root, path), "utf8"));
+    mistakes.push(...source.mistakes.map(({ line, problem }) => `${path}:${line}: ${problem}`));
+    asyncNames.push(...source.asyncNames);
+    files.push({ name: basename(path, ".py"), path, code: source.code });
+  }
+  if (mistakes.length) throw new BuildError([`${basename(root)} does not build`, ...mistakes].join("\n  "));
+  return snapshotOf(basename(entry, ".py"), files, asyncNames);
+}
+
+await runAsProgram(import.meta.url, buildPlugin);

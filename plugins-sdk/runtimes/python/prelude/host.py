@@ -1,0 +1,164 @@
+# The host's side of everything: JSON, calls with their errors, rows on their way out. First part of the prelude, which
+# is one program in several files: it runs before the author's code and becomes part of the snapshot.
+import builtins
+import io
+import sys
+import time
+
+import js
+from json import dumps as _dumps
+from json import loads as _loads
+
+_input, _output, _error, _host, _word = js._i, js._o, js._e, js._h, js._r
+
+# Rows are sent when this many characters of them are waiting.
+_BATCH_CHARACTERS = 256 * 1024
+_MAX_FRAMES = 20
+_building = True
+
+
+class PluginError(Exception):
+    """A failure with a code that the platform and other plugins understand."""
+
+    def __init__(self, code, message, retryable=False, details=None):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.details = details
+
+
+# What the interpreter's own writer takes as it is. It is fast for small values and slow for long texts.
+_DIRECT = {str, int, bool, type(None)}
+
+
+def to_json(value):
+    """JSON text: dataclasses are objects, times RFC 3339, members of enums their values, bytes base64."""
+    kind = type(value)
+    if kind in _DIRECT:
+        return _dumps(value)
+    if kind is dict:
+        return _object(value)
+    if kind is list or kind is tuple or kind is set:
+        return "[" + ", ".join([to_json(item) for item in value]) + "]"
+    if kind is float:
+        return _dumps(value if value - value == 0 else None)
+    if hasattr(kind, "__dataclass_fields__"):
+        return _object({name: getattr(value, name) for name in kind.__dataclass_fields__})
+    if isinstance(value, _Member):
+        return to_json(value.value)
+    if kind is bytes or kind is bytearray:
+        return _dumps(to_base64(value))
+    if hasattr(value, "isoformat"):
+        text = value.isoformat()
+        if "T" in text:
+            text = text + "Z" if getattr(value, "tzinfo", None) is None else text.replace("+00:00", "Z")
+        return _dumps(text)
+    raise TypeError("%s cannot be written as JSON" % kind.__name__)
+
+
+def _object(fields):
+    for key, value in fields.items():
+        kind = type(value)
+        if type(key) is not str or kind not in _DIRECT and (kind is not float or value - value != 0):
+            break
+    else:
+        return _dumps(fields)
+    return "{" + ", ".join([_dumps(str(key)) + ": " + to_json(value) for key, value in fields.items()]) + "}"
+
+
+def to_base64(data):
+    import binascii
+
+    return binascii.b2a_base64(data).decode().strip()
+
+
+def from_base64(text):
+    import binascii
+
+    return binascii.a2b_base64(text.encode())
+
+
+def _whole(text):
+    """MicroPython reads the two halves of a character beyond U+FFFF apart: they are joined before."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+    parts = text.split("\\u")
+    out = [parts[0]]
+    high = None
+    for part in parts[1:]:
+        escaped = (len(out[-1]) - len(out[-1].rstrip("\\"))) % 2 == 1
+        code = -1 if escaped else int(part[:4], 16)
+        if high is not None and 0xDC00 <= code < 0xE000:
+            out[-1] = chr(0x10000 + ((high - 0xD800) << 10) + code - 0xDC00) + part[4:]
+            high = None
+            continue
+        if high is not None:
+            out[-1] = "\ufffd" + out[-1][6:]
+        high = code if 0xD800 <= code < 0xDC00 and len(part) == 4 else None
+        if 0xD800 <= code < 0xE000 and high is None:
+            out.append("\ufffd" + part[4:])
+        else:
+            out.append("\\u" + part)
+    if high is not None:
+        out[-1] = "\ufffd" + out[-1][6:]
+    return "".join(out)
+
+
+def from_json(text):
+    return _loads(_whole(text if type(text) is str else bytes(text).decode()))
+
+
+def host_call(name, request=None):
+    if _building:
+        raise PluginError(
+            "build",
+            "the host function %s is not available at build time; move it into an exported function: "
+            "code at the top level runs once, when the plugin is built" % name,
+        )
+    answer = from_json(_host(name, request if type(request) is str else to_json(request or {})))
+    failure = answer.get("error")
+    if failure:
+        raise PluginError(
+            failure.get("code", "internal"),
+            failure.get("message", ""),
+            failure.get("retryable", False),
+            failure.get("details"),
+        )
+    return answer.get("ok")
+
+
+_rows = []
+_waiting = 0
+
+
+def emit(rows):
+    """Sends a row or a list of rows to the platform, in batches."""
+    global _waiting
+    for row in rows if isinstance(rows, (list, tuple)) else (rows,):
+        if type(row) is not dict and not hasattr(type(row), "__dataclass_fields__"):
+            raise PluginError("invalid", "a row is a dict or a dataclass, not %s" % type(row).__name__)
+        line = to_json(row)
+        _rows.append(line)
+        _waiting += len(line) + 1
+        if _waiting >= _BATCH_CHARACTERS:
+            _flush()
+
+
+def _flush():
+    if _rows:
+        batch = "\n".join(_rows) + "\n"
+        _forget()
+        host_call("emit", batch)
+
+
+def _forget():
+    global _waiting
+    _rows.clear()
+    _waiting = 0
+
+
+def checkpoint(cursor):
+    """All rows emitted so far are kept, and a next attempt gets `cursor`."""
+    _flush()
+    host_call("checkpoint", {"cursor": cursor})
