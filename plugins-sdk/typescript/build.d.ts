@@ -3,7 +3,7 @@ import type { BuildPlugin } from "../bundle/bundle.js";
 
 export { BuildError, type Built } from "../bundle/bundle.js";
 
-/** Bundles `src/index.ts` (or `.js`) with what it imports, and snapshots the engine that has run its top level. */
+/** Bundles `src/plugin.ts` (or `.js`) with what it imports, and snapshots the engine that has run its top level. */
 export const buildPlugin: BuildPlugin;
 
 /** Whether a plugin folder is written in this language. */

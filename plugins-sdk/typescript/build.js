@@ -15,7 +15,10 @@ const SDK = dirname(fileURLToPath(import.meta.url));
 const RUNTIMES = resolve(SDK, "../runtimes");
 const PACKAGE = "@millrace/typescript";
 /** Where a plugin's exports are looked for, in this order. */
-const ENTRIES = ["src/index.ts", "src/index.js", "src/index.tsx", "plugin.ts", "plugin.js", "index.ts", "index.js"];
+const ENTRIES = ["plugin.ts", "plugin.tsx", "plugin.js", "index.ts", "index.js"].flatMap((name) => [
+  `src/${name}`,
+  name,
+]);
 
 /** @param {string} folder */
 const entryOf = (folder) => ENTRIES.find((name) => existsSync(join(folder, name)));
@@ -81,7 +84,7 @@ async function bundle(root) {
     platform: "neutral",
     mainFields: ["module", "main"],
     conditions: ["import", "worker"],
-    alias: { [PACKAGE]: join(SDK, "sdk/index.ts") },
+    alias: { [PACKAGE]: join(SDK, "sdk/millrace.ts") },
     treeShaking: true,
     charset: "utf8",
     keepNames: true,

@@ -20,7 +20,7 @@ describeProbe("typescript", {
   build: () => buildPlugin(join(PLUGINS, "probe-typescript")),
   prints: true,
   keepsDigits: false,
-  crash: { outcome: "guest_error", code: "exception", message: /TypeError.*\(at src\/index\.ts:83\)/ },
+  crash: { outcome: "guest_error", code: "exception", message: /TypeError.*\(at src\/plugin\.ts:83\)/ },
 });
 
 const DAY = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z", pipe: { metric: "m" }, cursor: null };
@@ -75,10 +75,10 @@ describe("the engine", () => {
 
   test.each([
     ["throwing", "exception", /^TypeError: .*'name' of undefined \(at src\/deep\.ts:8\)$/, "src/deep.ts:8"],
-    ["rejecting", "busy", /^later$/, "src/index.ts:119"],
+    ["rejecting", "busy", /^later$/, "src/plugin.ts:119"],
     ["thrownText", "exception", /^thrown: "text"$/, undefined],
     ["never", "never_settles", /never settles/, undefined],
-    ["recursing", "exception", /^RangeError: Maximum call stack size exceeded/, "src/index.ts:126"],
+    ["recursing", "exception", /^RangeError: Maximum call stack size exceeded/, "src/plugin.ts:126"],
   ])("%s fails as %s, with the author's file and line", async (name, code, message, at) => {
     const { outcome, error } = await guest.call(name, {});
     expect([outcome, error?.code]).toEqual(["guest_error", code]);
@@ -89,7 +89,7 @@ describe("the engine", () => {
 
   test("a stack names every frame of the author's", async () => {
     const { error } = await guest.call("throwing", {});
-    expect(error?.details).toMatchObject({ stack: ["fail (src/deep.ts:8)", "throwing (src/index.ts:116)"] });
+    expect(error?.details).toMatchObject({ stack: ["fail (src/deep.ts:8)", "throwing (src/plugin.ts:116)"] });
   });
 
   test("a host's refusal can be caught, and passes through when it is not", async () => {
@@ -209,17 +209,17 @@ describe("the builder", () => {
     [
       "a syntax error",
       "export function fetch() {\n  return [;\n}\n",
-      /src\/index\.ts:2:\d+: Unexpected ";"\n\s+return \[;/,
+      /src\/plugin\.ts:2:\d+: Unexpected ";"\n\s+return \[;/,
     ],
     [
       "a missing module",
       'import x from "left-pad";\nexport const fetch = x;\n',
-      /index\.ts:1:\d+: Could not resolve "left-pad"/,
+      /plugin\.ts:1:\d+: Could not resolve "left-pad"/,
     ],
     [
       "a module of Node's",
       'import fs from "node:fs";\nexport const fetch = fs;\n',
-      /index\.ts:1:.*node:fs.*use the SDK's/,
+      /plugin\.ts:1:.*node:fs.*use the SDK's/,
     ],
     [
       "a wrong export name",
@@ -229,14 +229,14 @@ describe("the builder", () => {
     [
       "an error at the top level",
       'throw new Error("no é");\n',
-      /top level of the plugin threw: no é \(at src\/index\.ts:1\)/,
+      /top level of the plugin threw: no é \(at src\/plugin\.ts:1\)/,
     ],
     [
       "a host call at the top level",
       'import { http } from "@millrace/typescript";\nconst rates = http.json("http://x/");\nexport const fetch = () => rates;\n',
-      /host function http is not available at build time; move it into an exported function.*src\/index\.ts:2/s,
+      /host function http is not available at build time; move it into an exported function.*src\/plugin\.ts:2/s,
     ],
-    ["awaiting at the top level", "await 1;\nexport const fetch = () => [];\n", /index\.ts:1:1: Top-level await/],
+    ["awaiting at the top level", "await 1;\nexport const fetch = () => [];\n", /plugin\.ts:1:1: Top-level await/],
     [
       "a secret made at the top level",
       "crypto.randomUUID();\nexport const fetch = () => [];\n",
@@ -245,13 +245,13 @@ describe("the builder", () => {
   ])(
     "refuses %s, and says where",
     async (_, source, message) => {
-      expect(await refused({ "src/index.ts": source })).toMatch(message);
+      expect(await refused({ "src/plugin.ts": source })).toMatch(message);
     },
     BUILD_TIMEOUT_MS,
   );
 
   test("says what a folder without a source needs", async () => {
-    expect(await refused({})).toContain("src/index.ts");
+    expect(await refused({})).toContain("src/plugin.ts");
   });
 
   test("takes JavaScript and JSON, remembers, and gives the same bytes for the same sources", async () => {
@@ -262,9 +262,9 @@ describe("the builder", () => {
     expect(await readFile(second.path)).toEqual(await readFile(first.path));
     expect((await buildPlugin(work.path, { outDir: join(work.path, "one") })).cached).toBe(true);
     await writeFile(join(work.path, "words.json"), '{"greeting":"hæ"}');
-    await writeFile(join(work.path, "src/index.js"), "");
+    await writeFile(join(work.path, "src/plugin.js"), "");
     await writeFile(
-      join(work.path, "src/index.ts"),
+      join(work.path, "src/plugin.ts"),
       'import { greeting } from "../words.json";\nexport const fetch = () => [{ greeting }];\n',
     );
     const third = await buildPlugin(work.path, { outDir: join(work.path, "one") });
