@@ -1,0 +1,81 @@
+//! Millrace plugins in Rust. An export is a function that takes a call and gives a `Result`:
+//!
+//! ```ignore
+//! use millrace::{FetchCall, Fetched, Result, export};
+//!
+//! export!(fetch: prices);
+//!
+//! fn prices(run: FetchCall) -> Result<Fetched> {
+//!     let prices = millrace::get("https://example.org/prices")?.json()?;
+//!     let mut rows = run.rows();
+//!     for price in prices.items() {
+//!         rows.add(price);
+//!     }
+//!     rows.ok()
+//! }
+//! ```
+//!
+//! Every call runs on a fresh instance: statics do not outlive it. Keep state in `kv` or in cursors.
+
+mod abi;
+mod error;
+mod fetch;
+mod host;
+mod http;
+mod json;
+mod poll;
+mod route;
+mod time;
+
+pub use abi::{input, now_ms, random, run_export};
+pub use error::{Error, Result};
+pub use fetch::{Emitter, FetchCall, Fetched, Pipe, RegisterCall, Registered, Rows};
+pub use host::{call, call_function, checkpoint, kv, log, progress, publish, query, secret};
+pub use http::{Request, Response, get};
+pub use json::{Json, Object};
+pub use poll::{DiscoverCall, Discovered, Metrics, PollCall, Resource};
+pub use route::{Answer, RouteCall};
+pub use time::{DAY_US, SECOND_US, Time};
+
+/// What an export can be called with: made of the call's input.
+pub trait Call: Sized {
+    fn read(input: Vec<u8>) -> Result<Self>;
+}
+
+/// What an export can give: the bytes of the call's output.
+pub trait Output {
+    fn write(self) -> Result<Vec<u8>>;
+}
+
+impl Call for Json {
+    fn read(input: Vec<u8>) -> Result<Json> {
+        Json::parse(&input)
+    }
+}
+
+impl Output for Json {
+    fn write(self) -> Result<Vec<u8>> {
+        Ok(self.to_string().into_bytes())
+    }
+}
+
+/// Defines exports: `export!(fetch: prices, poll: measure, "function:convert": convert);`
+#[macro_export]
+macro_rules! export {
+    ($($name:ident : $function:path),+ $(,)?) => {$(
+        const _: () = {
+            #[unsafe(export_name = stringify!($name))]
+            extern "C" fn exported() -> i32 {
+                $crate::run_export($function)
+            }
+        };
+    )+};
+    ($($name:literal : $function:path),+ $(,)?) => {$(
+        const _: () = {
+            #[unsafe(export_name = $name)]
+            extern "C" fn exported() -> i32 {
+                $crate::run_export($function)
+            }
+        };
+    )+};
+}
