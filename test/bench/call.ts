@@ -1,56 +1,77 @@
 /**
- * What does a fresh instance and a call cost in a lane? Workload: test/plugins/echo.wat with 100 bytes, one lane, a
- * fresh instance for every call. "In the lane" is the time its guest held the CPU, instantiation included; "round
- * trip" is what the main thread waits. The second table asks how fast a lane ends that is held by bulk operations.
+ * What does a guest call cost, on our engine and on Extism's SDK? Workloads: test/plugins/echo.wat with 100 bytes and
+ * words.wat with 1 KiB (its instance kept) and 1 MiB, one at a time in one lane; wait.wat, which asks the host once, 64
+ * at a time in two lanes. "In the lane" is the time that the guest held the CPU, instantiation included; "round trip"
+ * is what the main thread waits. CPU is that of the process, all threads. The last table asks how fast a lane ends that
+ * is held by bulk operations.
  */
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
-import { type GuestCall, openSandbox } from "../../services/executor/sandbox.ts";
+import { type EngineName, type GuestCall, openSandbox } from "../../services/executor/sandbox.ts";
 import { silentLog } from "../../services/kit/log.ts";
+import { encode } from "../harness/guest-call.ts";
 import { compileWat, watModule } from "../harness/wat.ts";
 import { type Row, report } from "./report.ts";
 
-const CALLS = 20_000;
-const WARM_UP = 2_000;
+const ENGINES: readonly EngineName[] = ["kernel", "sdk"];
+
+interface Workload {
+  readonly name: string;
+  readonly call: GuestCall;
+  readonly lanes: number;
+  readonly inFlight: number;
+  readonly calls: number;
+}
 
 interface Figures {
   readonly laneMs: number[];
   readonly tripMs: number[];
   readonly ratePerS: number;
+  readonly cpuUs: number;
 }
 
-const echo: GuestCall = {
-  module: await watModule("echo"),
-  export: "run",
-  input: new Uint8Array(100).fill(97),
-  deadlineMs: 10_000,
-  memoryMaxPages: 256,
-  maxOutputBytes: 1 << 20,
-  maxHostCalls: 100,
-  host: async () => new Uint8Array(0),
-  label: "echo/run",
-};
+const answer = encode('{"ok":{}}');
+async function guest(plugin: string, bytes: number, over: Partial<GuestCall> = {}): Promise<GuestCall> {
+  return {
+    ...{ module: await watModule(plugin), export: "run", input: new Uint8Array(bytes).fill(97), label: plugin },
+    ...{ deadlineMs: 20_000, memoryMaxPages: 256, maxOutputBytes: 2 << 20, maxHostCalls: 100 },
+    host: async () => answer,
+    ...over,
+  };
+}
 
-async function drive(inFlight: number, calls: number): Promise<Figures> {
-  await using sandbox = await openSandbox({ lanes: 1, callsPerLane: 64, log: silentLog });
+const WORKLOADS: readonly Workload[] = [
+  { name: "fresh, 100 B", call: await guest("echo", 100), lanes: 1, inFlight: 1, calls: 10_000 },
+  {
+    ...{ name: "kept, 1 KiB", lanes: 1, inFlight: 1, calls: 10_000 },
+    call: await guest("words", 1_024, { reuse: { key: "words", calls: 100_000 } }),
+  },
+  { name: "fresh, 1 MiB", call: await guest("words", 1 << 20), lanes: 1, inFlight: 1, calls: 200 },
+  { name: "fresh, one host call", call: await guest("wait", 100), lanes: 2, inFlight: 64, calls: 20_000 },
+];
+
+async function drive(engine: EngineName, { call, lanes, inFlight, calls }: Workload): Promise<Figures> {
+  await using sandbox = await openSandbox({ engine, lanes, callsPerLane: 64, log: silentLog });
   const laneMs: number[] = [];
   const tripMs: number[] = [];
   const loop = async (count: number, keep: boolean) => {
     for (let left = count / inFlight; left > 0; left -= 1) {
       const began = performance.now();
-      const { outcome, usage } = await sandbox.call(echo);
-      if (outcome !== "ok") throw new Error(`the guest ended as ${outcome}`);
-      if (keep) {
-        tripMs.push(performance.now() - began);
-        laneMs.push(usage.cpuMs);
-      }
+      const { outcome, usage, error } = await sandbox.call(call);
+      if (outcome !== "ok") throw new Error(`the guest ended as ${outcome}: ${error?.message}`);
+      if (!keep) continue;
+      tripMs.push(performance.now() - began);
+      laneMs.push(usage.cpuMs);
     }
   };
   const all = (count: number, keep: boolean) => Promise.all(Array.from({ length: inFlight }, () => loop(count, keep)));
-  await all(WARM_UP, false);
+  await all(calls / 10, false);
+  const before = process.cpuUsage();
   const began = performance.now();
   await all(calls, true);
-  return { laneMs, tripMs, ratePerS: (tripMs.length / (performance.now() - began)) * 1_000 };
+  const { user, system } = process.cpuUsage(before);
+  const ratePerS = (tripMs.length / (performance.now() - began)) * 1_000;
+  return { laneMs, tripMs, ratePerS, cpuUs: (user + system) / tripMs.length };
 }
 
 const percentile = (values: number[], share: number) =>
@@ -61,15 +82,16 @@ function row(name: string, unit: string, a: number, b: number): Row {
   return { name, unit, value, aa: Math.abs(a - b) / value };
 }
 
-function rowsOf(inFlight: number, a: Figures, b: Figures): Row[] {
-  const us = (name: string, values: (f: Figures) => number[], share: number) =>
-    row(`${name}, ${inFlight} in flight`, "µs", percentile(values(a), share) * 1e3, percentile(values(b), share) * 1e3);
+function rowsOf(name: string, a: Figures, b: Figures): Row[] {
+  const us = (what: string, values: (f: Figures) => number[], share: number) =>
+    row(`${name}: ${what}`, "µs", percentile(values(a), share) * 1e3, percentile(values(b), share) * 1e3);
   return [
     us("in the lane p50", (f) => f.laneMs, 0.5),
     us("in the lane p99", (f) => f.laneMs, 0.99),
     us("round trip p50", (f) => f.tripMs, 0.5),
     us("round trip p99", (f) => f.tripMs, 0.99),
-    row(`calls a second, ${inFlight} in flight`, "/s", a.ratePerS, b.ratePerS),
+    row(`${name}: calls`, "/s", a.ratePerS, b.ratePerS),
+    row(`${name}: CPU a call`, "µs", a.cpuUs, b.cpuUs),
   ];
 }
 
@@ -92,10 +114,15 @@ async function endOfFill(mib: number, byte: number): Promise<number> {
 }
 
 const rows: Row[] = [];
-for (const inFlight of [1, 16]) {
-  rows.push(...rowsOf(inFlight, await drive(inFlight, CALLS), await drive(inFlight, CALLS)));
+for (const workload of WORKLOADS) {
+  // A B A B, so that drift of the machine shows as noise and not as a difference.
+  const seen: Figures[] = [];
+  for (const engine of [...ENGINES, ...ENGINES]) seen.push(await drive(engine, workload));
+  for (const [i, engine] of ENGINES.entries()) {
+    rows.push(...rowsOf(`${workload.name}, ${engine}`, seen[i] as Figures, seen[i + ENGINES.length] as Figures));
+  }
 }
-report({ question: "What does a fresh instance and a call cost in a lane?", rows });
+report({ question: "What does a guest call cost?", rows });
 
 const ends: Row[] = [];
 for (const mib of [1, 16, 64]) {
