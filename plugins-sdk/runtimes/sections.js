@@ -16,7 +16,10 @@ const FUNCTION_KIND = 0;
 const GLOBAL_KIND = 3;
 const I32 = 0x7f;
 
-/** @typedef {Map<number, Uint8Array>} Sections Bodies by id, in the order of the module; custom sections are left out. */
+/**
+ * Bodies by id, in the order of the module; custom sections are left out.
+ * @typedef {Map<number, Uint8Array>} Sections
+ */
 
 /**
  * @param {Uint8Array} module
