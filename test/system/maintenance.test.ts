@@ -7,6 +7,7 @@ import { compactTime, timestampOf } from "../../services/kit/time.ts";
 import type { Results } from "../../services/results/results.ts";
 import { bundleOf, moduleOf } from "../harness/bundle.ts";
 import { chunkOf, column } from "../harness/chunks.ts";
+import { runCli } from "../harness/cli.ts";
 import { openTestResults, runRecord, startTestClickHouse, type TestClickHouse } from "../harness/clickhouse.ts";
 import { json, post, startWorld, type World } from "../harness/gateway.ts";
 import { until } from "../harness/until.ts";
@@ -115,6 +116,25 @@ test("a window that is being fetched is not cleared", async () => {
   expect(error).toMatchObject({ error: { code: "conflict" } });
   expect((await seen()).slice(0, 3)).toEqual(["0", "1", "2"]);
   await (await locks()).delete(lock);
+});
+
+test("the same by the command line", { timeout: 90_000 }, async () => {
+  const run = (...args: string[]) => runCli([...args, "--address", world.gateway.grpc]);
+  const where = ["--select", "n", "--where", "n>=10 and n<21", "--order", "n"];
+  const [data, answer, verified, counted, refused, rejects] = await Promise.all([
+    run("pipe", "data", "web.daily", "--format", "csv", ...where),
+    run("export", "SELECT count() AS rows FROM web_daily", "--format", "ndjson"),
+    run("pipe", "verify", "web.daily"),
+    run("pipe", "duplicates", "web.daily"),
+    run("pipe", "clear", "web.daily"),
+    run("rejects", "list", "web.daily"),
+  ]);
+  expect(data).toMatchObject({ code: 0, stdout: '"n"\n10\n11\n20\n' });
+  expect(answer).toMatchObject({ code: 0, stdout: '{"rows":"8"}\n' });
+  expect(verified).toMatchObject({ code: 0, stdout: "3 windows are as their runs left them\n" });
+  expect(counted?.stdout).toContain("8 count, 8 seen, 0 equal another one");
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("--all") });
+  expect(rejects).toMatchObject({ code: 0, stdout: "none\n" });
 });
 
 test("copy, duplicates, drop", async () => {
