@@ -77,7 +77,8 @@ export const runCommands: readonly Command[] = [
             .map((run) =>
               [
                 table(runHeads, [runRow(run)]),
-                `  ${run.pluginVersion} on ${run.executor}, attempt ${run.attempt}, fence ${run.fence}${run.committed ? ", committed" : ""}`,
+                `  ${run.pluginVersion} on ${run.executor}`,
+                `  attempt ${run.attempt}, fence ${run.fence}${run.committed ? ", committed" : ""}`,
                 `  CPU ${run.cpuMs.toFixed(1)} ms, memory ${(Number(run.memoryPeakBytes) / 2 ** 20).toFixed(1)} MiB, ` +
                   `${run.bytesIn} bytes in, ${run.bytesOut} out, host calls ${hostCalls(run)}`,
               ].join("\n"),

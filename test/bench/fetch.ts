@@ -1,12 +1,13 @@
 /**
- * How fast is a fetch, guest to ClickHouse, next to inserting the same bytes with the bare client? Workload: four windows
- * of 250,000 rows of about 130 bytes each, at once. The fetch is the whole chain: job from the queue (NATS) → executor in
- * a process of its own → guest in AssemblyScript that builds each row → `emit` → writer → commit → window done. The bare
- * client inserts bytes that lie ready, in chunks of 50,000 rows, four at a time, into a table of the same columns.
+ * How fast is a fetch, guest to ClickHouse, next to inserting the same bytes with the bare client? Workload: four
+ * windows of 250,000 rows of about 130 bytes each, at once. The fetch is the whole chain: job from the queue (NATS) →
+ * executor in a process of its own → guest in AssemblyScript that builds each row → `emit` → writer → commit → window
+ * done. The bare client inserts bytes that lie ready, in chunks of 50,000 rows, four at a time, into a table of the same
+ * columns.
  *
- * Why it is slower than the bare client: the guest makes each row (formats a time, escapes a text) on one lane, which the
- * bare arm does not count. The row "guest CPU" says how much that is: 5.6 of 6.4 µs a row when this was written. The rest
- * is the writer, which test/bench/insert.ts measures alone, on cores shared with ClickHouse's own parsing.
+ * Why it is slower than the bare client: the guest makes each row (formats a time, escapes a text) on one lane, which
+ * the bare arm does not count. The row "guest CPU" says how much that is: 5.6 of 6.4 µs a row when this was written.
+ * The rest is the writer, which test/bench/insert.ts measures alone, on cores shared with ClickHouse's own parsing.
  */
 import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
@@ -92,7 +93,8 @@ function chunkOf(first: number): Buffer {
 async function bare(): Promise<number> {
   await client.command({ query: "CREATE DATABASE IF NOT EXISTS bare" });
   const fields =
-    "time Nullable(DateTime64(6, 'UTC')), id Nullable(Int64), name Nullable(String), value Nullable(Float64), flag Nullable(Bool)";
+    "time Nullable(DateTime64(6, 'UTC')), id Nullable(Int64), name Nullable(String), " +
+    "value Nullable(Float64), flag Nullable(Bool)";
   const query = `CREATE OR REPLACE TABLE bare.t (${fields}) ENGINE = MergeTree ORDER BY tuple()`;
   await client.command({ query });
   const window = Array.from({ length: ROWS / CHUNK_ROWS }, (_, i) => chunkOf(i * CHUNK_ROWS));

@@ -1,9 +1,9 @@
 /** What a guest may reach: URL patterns, manifest with grant, and the screen of addresses. Pure tables. */
 import { describe, expect, test } from "vitest";
 import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
+import { parseUrlPattern } from "../../proto/url-pattern.ts";
 import { effectiveGrants } from "../../services/executor/grants.ts";
 import { closedReason, parsePrivateHosts } from "../../services/executor/host/address.ts";
-import { parseUrlPattern } from "../../proto/url-pattern.ts";
 
 describe("URL patterns", () => {
   const yes: [pattern: string, url: string][] = [
