@@ -115,7 +115,10 @@ export class LaneLink {
     return within(BOOT_TIMEOUT_MS, "starting a lane", this.#ready.promise);
   }
 
-  /** `keep`: more calls of the module may come. `release` is called once the guest has left the thread, which may be later than the answer. */
+  /**
+   * `keep`: more calls of the module may come. `release` is called once the guest has left the thread, which may be
+   * later than the answer.
+   */
   run(module: CompiledModule, keep: boolean, call: GuestCall, release: () => void): Promise<LaneAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<LaneAnswer>();
     this.#sent = (this.#sent + 1) | 0;

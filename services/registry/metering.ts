@@ -17,7 +17,7 @@ const BLOCKS = new Set([0x02, LOOP, 0x04, 0x06, 0x1f]);
 const END = 0x0b;
 /** Ends a `try` without an `end`. */
 const DELEGATE = 0x18;
-/** Bulk operations, under the prefix 0xfc, that end in a length on the stack: init, copy and fill of memory or table. */
+/** Bulk operations, under the prefix 0xfc, that take a length from the stack: init, copy, fill of memory or table. */
 const BULK = new Set([8, 10, 11, 12, 14, 17]);
 
 /** The code cannot be followed; one sentence for the author. */
