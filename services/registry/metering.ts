@@ -160,7 +160,9 @@ class Code {
   number(): number {
     let value = 0;
     for (let factor = 1; ; factor *= 128) {
-      const byte = this.bytes[this.at] as number;
+      const byte = this.bytes[this.at];
+      // Only a module that is read wrongly ends here: nothing it says may cost time.
+      if (byte === undefined) throw new Unknown("its code could not be followed to the end");
       this.at += 1;
       value += (byte & 127) * factor;
       if (byte < 128) return value;

@@ -112,11 +112,11 @@ test("a module that starts over the cap is refused with the limit that would do"
   expect(fault.message).toMatch(/256 pages.*limit is 200.*memory_mib to at least 16/);
 });
 
-test("whatever is cut off or changed, there is an answer", () => {
+test.each([false, true])("whatever is cut off or changed, there is an answer; metered: %s", (metered) => {
   const whole = plugin("wait");
   const judge = (bytes: Uint8Array) => {
     try {
-      inspectModule(normaliseModule(bytes, { maxPages: 64 }));
+      inspectModule(normaliseModule(bytes, { maxPages: 64, metered }));
       return true;
     } catch (thrown) {
       if (!(thrown instanceof Fault)) throw thrown;
