@@ -83,7 +83,8 @@ func (c *FetchCall) Cursor(into any) bool {
 	return len(c.cursor) > 0 && string(c.cursor) != "null" && decode(c.cursor, into) == nil
 }
 
-// Has tells whether a time lies in the window. Sources by whole days give more than was asked for: drop what is outside.
+// Has tells whether a time lies in the window. Sources by whole days give more than was asked for: drop what is
+// outside.
 func (c *FetchCall) Has(t time.Time) bool { return !t.Before(c.Begin) && t.Before(c.End) }
 
 // Add keeps a row for the answer: right for some thousands. A row is a struct with json tags, or a map.
