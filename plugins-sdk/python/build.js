@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { BuildError, buildBundle, listed, runAsProgram } from "../bundle/bundle.js";
 import { python } from "../runtimes/python/recipe.js";
 import { snapshotOf } from "../runtimes/python/snapshot.js";
-import { digestOf } from "../runtimes/runtime.js";
+import { checksOf, digestOf } from "../runtimes/runtime.js";
 import { prepared } from "./source.js";
 
 export { BuildError };
@@ -70,6 +70,11 @@ async function compile(root) {
   }
   if (mistakes.length) throw new BuildError([`${basename(root)} does not build`, ...mistakes].join("\n  "));
   return snapshotOf(basename(entry, ".py"), files, asyncNames);
+}
+
+/** What building needs. */
+export async function doctor() {
+  return checksOf(python);
 }
 
 await runAsProgram(import.meta.url, buildPlugin);

@@ -59,6 +59,24 @@ export async function digestOf(recipe) {
 }
 
 /**
+ * What building with an interpreter needs, and how to get it.
+ * @param {Recipe} recipe
+ * @param {readonly string[]} [more] Other npm packages.
+ */
+export function checksOf({ interpreter, name }, more = []) {
+  const fix = "npm ci";
+  return [interpreter.package, "binaryen", ...more].map((what) => {
+    try {
+      const found = versionOf(what);
+      const ok = what !== interpreter.package || found === interpreter.version;
+      return ok ? { what, ok, found } : { what, ok, found: `${found}; ${name} needs ${interpreter.version}`, fix };
+    } catch {
+      return { what, ok: false, found: "not installed", fix };
+    }
+  });
+}
+
+/**
  * @param {Recipe} recipe
  * @param {string} path
  */

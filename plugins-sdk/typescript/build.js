@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { BuildError, buildBundle, listed, runAsProgram } from "../bundle/bundle.js";
 import { javascript } from "../runtimes/javascript/recipe.js";
 import { snapshotOf } from "../runtimes/javascript/snapshot.js";
-import { digestOf } from "../runtimes/runtime.js";
+import { checksOf, digestOf } from "../runtimes/runtime.js";
 import { linesOf } from "./lines.js";
 
 export { BuildError };
@@ -119,6 +119,11 @@ function messagesOf(root, failure) {
     return `${where}${text}${fix}${shown}`;
   });
   return [`${relative(dirname(root), root)} does not build`, ...told].join("\n  ");
+}
+
+/** What building needs. */
+export async function doctor() {
+  return checksOf(javascript, ["esbuild"]);
 }
 
 await runAsProgram(import.meta.url, buildPlugin);

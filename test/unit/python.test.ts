@@ -2,7 +2,9 @@
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BuildError, buildPlugin, detect } from "../../plugins-sdk/python/build.js";
+import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/python/build.js";
+import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
+import { checkBundle } from "../../services/registry/publishing.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
@@ -145,7 +147,20 @@ describe("the builder", () => {
     expect(JSON.parse(rows[59] ?? "")).toEqual({ time: "2026-01-01T00:59:00Z", greeting: "hello", minute: 59 });
   });
 
-  test("knows its own folders", () => {
+  test.each(["example", "template"])(
+    "the registry takes the %s",
+    async (name) => {
+      const { path } = await buildPlugin(join(SDK, name));
+      const { exports } = await checkBundle(new Uint8Array(await readFile(path)), BUNDLE_LIMITS);
+      expect(exports).toContain("fetch");
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  test("knows its own folders, and what it needs", async () => {
+    const checks = await doctor();
+    expect(checks.map(({ what }) => what)).toEqual(["@micropython/micropython-webassembly-pyscript", "binaryen"]);
+    expect(checks.every(({ ok }) => ok)).toBe(true);
     expect(detect(join(SDK, "template"))).toBe(true);
     expect(detect(join(PROBE, "../probe-typescript"))).toBe(false);
   });

@@ -4,8 +4,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BuildError, buildPlugin, detect } from "../../plugins-sdk/typescript/build.js";
+import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/typescript/build.js";
 import { Fault } from "../../services/kit/fault.ts";
+import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
+import { checkBundle } from "../../services/registry/publishing.ts";
 import { httpThroughFetch, openGuest, runHost } from "../harness/guest.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
@@ -273,7 +275,20 @@ describe("the builder", () => {
     expect((await guest.call("fetch", DAY)).json).toEqual({ rows: [{ greeting: "hæ" }] });
   });
 
-  test("knows its own folders", () => {
+  test.each(["example", "template"])(
+    "the registry takes the %s",
+    async (name) => {
+      const { path } = await buildPlugin(join(SDK, name));
+      const { exports } = await checkBundle(new Uint8Array(await readFile(path)), BUNDLE_LIMITS);
+      expect(exports).toContain("fetch");
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  test("knows its own folders, and what it needs", async () => {
+    const checks = await doctor();
+    expect(checks.map(({ what }) => what)).toEqual(["quickjs-wasi", "binaryen", "esbuild"]);
+    expect(checks.every(({ ok }) => ok)).toBe(true);
     expect(detect(join(SDK, "template"))).toBe(true);
     expect(detect(join(PLUGINS, "kitchen"))).toBe(false);
   });
