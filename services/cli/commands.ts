@@ -6,6 +6,7 @@ import { dataCommands } from "./data-commands.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { maintenanceCommands } from "./maintenance-commands.ts";
+import { pipeEditCommand } from "./pipe-edit.ts";
 import { pluginCommands } from "./plugin-commands.ts";
 import { replayCommands } from "./replay-commands.ts";
 import { rowsCommands } from "./rows-commands.ts";
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
     ...collectionCommands,
     ...dataCommands,
     ...functionCommands,
+    pipeEditCommand,
     ...rowsCommands,
     ...maintenanceCommands,
     ...runCommands,

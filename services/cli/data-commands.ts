@@ -20,7 +20,7 @@ const MAX_SHOWN = 10;
 const windowJson = (window: Window) => restJson("millrace.scheduler.v1.Window", Window, window);
 
 /** Flags that set a pipe's parameters, by field. */
-const parameterFlags = {
+export const parameterFlags = {
   begin: { type: "string", doc: "first moment worth fetching, RFC 3339" },
   end: { type: "string", doc: "end of what is worth fetching, exclusive, RFC 3339" },
   chunk: { type: "string", doc: "length of one window, for example 30d" },
@@ -28,6 +28,8 @@ const parameterFlags = {
   backtrack: { type: "string", doc: "how far back finished windows are fetched again, for example 2d" },
   target: { type: "string", doc: "dataset that the rows go to" },
   timeout: { type: "string", doc: "wall time of one fetch, for example 60s" },
+  schema: { type: "string", doc: "what becomes of rows that do not fit: evolve, freeze or reject" },
+  timezone: { type: "string", doc: "zone of times without an offset, for example Europe/Berlin" },
 } satisfies Record<string, Flag>;
 
 /** Flags on the command line are texts or switches; this is a text or nothing. */

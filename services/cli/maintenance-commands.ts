@@ -1,10 +1,11 @@
 /** The CLI's commands for work on a pipe's stored rows: verify, clear, drop, duplicates, copy, backfill. */
-import { MaintenanceService } from "../../proto/gen/millrace/results/v1/maintenance_service.ts";
+import { MaintenanceService, VerifyPipeResponse } from "../../proto/gen/millrace/results/v1/maintenance_service.ts";
 import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named, showTime, toTimestamp } from "./api.ts";
 import { stream } from "./api-stream.ts";
 import type { Command, Flag, Invocation } from "./command.ts";
+import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
 
 const WORK_MS = 86_400_000;
@@ -64,7 +65,7 @@ export const maintenanceCommands: readonly Command[] = [
       );
       const bad = all.filter(({ problem }) => problem !== "");
       terminal.result(
-        () => all,
+        () => all.map((w) => restJson("millrace.results.v1.VerifyPipeResponse", VerifyPipeResponse, w)),
         () =>
           bad.length
             ? table(

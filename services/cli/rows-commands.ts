@@ -2,11 +2,12 @@
 import { once } from "node:events";
 import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
-import { RejectsService } from "../../proto/gen/millrace/results/v1/reject_service.ts";
+import { Reject, RejectsService } from "../../proto/gen/millrace/results/v1/reject_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { type Api, apiOf, named, pages, showTime, toTimestamp } from "./api.ts";
 import { type StreamMethod, stream } from "./api-stream.ts";
 import type { Command, Invocation } from "./command.ts";
+import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
 
 const MAX_EXPORT_MS = 3_600_000;
@@ -93,7 +94,7 @@ export const rowsCommands: readonly Command[] = [
       );
       const rejects = all.flatMap((page) => page.rejects);
       invocation.terminal.result(
-        () => rejects,
+        () => rejects.map((reject) => restJson("millrace.results.v1.Reject", Reject, reject)),
         () =>
           table(
             ["run", "row", "time", "reason", "raw"],

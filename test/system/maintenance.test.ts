@@ -135,6 +135,14 @@ test("the same by the command line", { timeout: 90_000 }, async () => {
   expect(counted?.stdout).toContain("8 count, 8 seen, 0 equal another one");
   expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("--all") });
   expect(rejects).toMatchObject({ code: 0, stdout: "none\n" });
+  const edited = await run("pipe", "edit", "web.other", "--schema", "reject", "--chunk", "2d", "--json");
+  expect(JSON.parse(edited.stdout)).toMatchObject({ effective: { schema: "reject", chunk: "2d" } });
+  const [stale, wrong] = await Promise.all([
+    run("pipe", "edit", "web.other", "--schema", "evolve", "--etag", "1"),
+    run("pipe", "edit", "web.other", "--timezone", "Mars"),
+  ]);
+  expect(stale).toMatchObject({ code: 1, stderr: expect.stringContaining("web.other") });
+  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("no time zone") });
 });
 
 test("copy, duplicates, drop", async () => {
