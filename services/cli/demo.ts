@@ -14,7 +14,8 @@ import { QueriesService } from "../../proto/gen/millrace/results/v1/query_servic
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { type Api, openApi } from "./api.ts";
-import { buildPlugin, root } from "./build.ts";
+import { root } from "./build.ts";
+import { buildAside } from "./build-thread.ts";
 import { followSync, syncPipe } from "./sync.ts";
 import type { Terminal } from "./terminal.ts";
 import { startWeatherSource } from "./weather-source.ts";
@@ -77,7 +78,7 @@ async function publishExamples(api: Api, terminal: Terminal, signal: AbortSignal
   for (const [done, name] of EXAMPLES.entries()) {
     signal.throwIfAborted();
     bar.update(done, `building ${name}`);
-    const { path } = await buildPlugin(join(root, "plugins-sdk/examples", name));
+    const { path } = await buildAside(join(root, "plugins-sdk/examples", name));
     const request = { bundle: await readFile(path), validateOnly: false };
     await api.call(PluginsService.publishPlugin, request).catch((thrown) => {
       // An older version stays in service when a developer changed the source and not the version.
