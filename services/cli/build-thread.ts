@@ -1,4 +1,4 @@
-/** Builds a plugin in a thread of its own: a compiler holds its thread for seconds, and a platform must go on meanwhile. */
+/** Builds a plugin in a thread of its own: a compiler holds its thread for seconds, and a platform must go on. */
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
