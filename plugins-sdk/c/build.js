@@ -20,12 +20,14 @@ const PACKAGE = "@yowasp/clang";
 const NATIVE_VARIABLE = "MILLRACE_CLANG";
 /** C++ with the compiler of the package takes ten seconds a file on a slow machine. */
 const TOOL_TIMEOUT_MS = 300_000;
+/** One target by two names: distributions keep their C library under the older. */
+const TARGET = process.env[NATIVE_VARIABLE] ? "--target=wasm32-wasi" : "--target=wasm32-wasip1";
 /** What the author sees after `#include <millrace.h>`, and the C library of the package or the system. */
-const COMMON = ["--target=wasm32-wasip1", "-O2", "-Wall", "-Wextra", "-isystem", "include", "-Isrc"];
+const COMMON = ["-O2", "-Wall", "-Wextra", "-isystem", "include", "-Isrc"];
 const C = ["-std=gnu23"];
 const CPP = ["-std=gnu++20", "-fno-exceptions", "-fno-rtti"];
 /** No crt1: exports run constructors, see MR_EXPORT. What the C library asks of WASI is in wasi.c: none is left. */
-const LINK = ["--target=wasm32-wasip1", "-nostartfiles", "-Wl,--no-entry", "-Wl,--strip-all"];
+const LINK = ["-nostartfiles", "-Wl,--no-entry", "-Wl,--strip-all"];
 const C_SOURCES = [".c"];
 const CPP_SOURCES = [".cc", ".cpp", ".cxx"];
 const WASI = "wasi/wasi.c";
@@ -39,7 +41,7 @@ const c = {
     { base: root, files: await listed(root, ["src"]) },
     { base: SDK, files: ["build.js", ...(await listed(SDK, ["include", "wasi"]))] },
   ],
-  toolchain: async () => `${await compilerVersion()}\n${[COMMON, C, CPP, LINK].join("\n")}`,
+  toolchain: async () => `${await compilerVersion()}\n${[TARGET, COMMON, C, CPP, LINK].join("\n")}`,
   compile,
   missingExport: (name) =>
     name.startsWith("function:") ? `MR_FUNCTION(${name.slice(9)}) { … }` : `MR_EXPORT(${name}) { … }`,
@@ -109,11 +111,11 @@ async function compile(root) {
 
   const objects = [await wasiObject(tree)];
   for (const source of sources) {
-    const flags = [...COMMON, ...(isCpp(source) ? CPP : C), "-c", source, "-o", "out.o"];
+    const flags = [TARGET, ...COMMON, ...(isCpp(source) ? CPP : C), "-c", source, "-o", "out.o"];
     objects.push(await clang(isCpp(source), flags, tree, "out.o", root));
   }
   const linked = Object.fromEntries(objects.map((bytes, i) => [`${i}.o`, bytes]));
-  const flags = [...LINK, ...Object.keys(linked), "-o", "plugin.wasm"];
+  const flags = [TARGET, ...LINK, ...Object.keys(linked), "-o", "plugin.wasm"];
   return clang(sources.some(isCpp), flags, linked, "plugin.wasm", root);
 }
 
@@ -122,7 +124,7 @@ async function compile(root) {
  * @param {Record<string, Uint8Array>} tree
  */
 async function wasiObject(tree) {
-  const flags = [...COMMON, ...C, "-Wno-unused-parameter", "-c", WASI, "-o", "wasi.o"];
+  const flags = [TARGET, ...COMMON, ...C, "-Wno-unused-parameter", "-c", WASI, "-o", "wasi.o"];
   const key = createHash("sha256").update(`${await compilerVersion()}\n${flags.join(" ")}\n`);
   for (const file of [WASI, "include/millrace/abi.h"]) key.update(/** @type {Uint8Array} */ (tree[file]));
   const path = join(CACHE, "c", `wasi-${key.digest("hex").slice(0, 16)}.o`);

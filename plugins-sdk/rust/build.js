@@ -25,6 +25,8 @@ const PROFILE = {
   CARGO_PROFILE_RELEASE_LTO: "true",
   CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "1",
 };
+/** A quarter of what linkers give: each call gets memory of its own, and it must be made empty. */
+const LINK = `target.${TARGET}.rustflags=["-Clink-arg=-zstack-size=262144"]`;
 /** Anything else in the folder may be compiled in. */
 const NOT_SOURCES = ["plugin.json", "static", "docs", "target", "node_modules", ".git"];
 
@@ -35,7 +37,7 @@ const rust = {
     { base: root, files: await sourcesIn(root, [...NOT_SOURCES, "Cargo.lock"]) },
     { base: SDK, files: await sourcesIn(SDK, [...NOT_SOURCES, "Cargo.lock", "template", "example", "README.md"]) },
   ],
-  toolchain: async () => `${await compilerVersion()}\n${JSON.stringify(PROFILE)}`,
+  toolchain: async () => `${await compilerVersion()}\n${JSON.stringify(PROFILE)}\n${LINK}`,
   compile,
   missingExport: (name) => (name.includes(":") ? `export!("${name}": …);` : `export!(${name}: …);`),
 };
@@ -86,7 +88,7 @@ async function compile(root) {
   const options = { cwd: root, env, timeout: BUILD_TIMEOUT_MS, maxBuffer: 1 << 26 };
   // `millrace = "0.1"` means this folder, wherever the plugin is.
   const patch = `patch.crates-io.millrace.path=${JSON.stringify(SDK)}`;
-  const flags = ["build", "--release", "--lib", "--quiet", "--target", TARGET, "--config", patch];
+  const flags = ["build", "--release", "--lib", "--quiet", "--target", TARGET, "--config", patch, "--config", LINK];
   await run("cargo", flags, options).catch((error) => {
     throw new BuildError(`${basename(root)} does not compile\n${error.stderr?.trim() || error}`);
   });

@@ -1,4 +1,5 @@
 /** The SDK for C and C++, by its probe, its example and what its builder says when something is wrong. */
+import { spawnSync } from "node:child_process";
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -56,6 +57,28 @@ describe("templates", () => {
       expect(json.rows).toHaveLength(60);
       // In C++ the fallback is made by a constructor.
       expect(json.rows?.[59]).toEqual({ time: "2026-01-01T00:59:00Z", greeting: "hello", minute: 59 });
+    },
+    BUILD_TIMEOUT_MS,
+  );
+});
+
+const native = spawnSync("clang-19", ["--version"]).status === 0;
+describe("a compiler of the machine", () => {
+  test.skipIf(!native)(
+    "builds what runs the same (skipped without clang-19, lld-19, wasi-libc, libclang-rt)",
+    async () => {
+      await using work = await workFolder();
+      // The compiler is chosen when the builder is loaded.
+      const builder = JSON.stringify(join(SDK, "build.js"));
+      const asked = JSON.stringify([join(PLUGINS, "probe-c"), { outDir: work.path }]);
+      const script = `const { buildPlugin } = await import(${builder}); await buildPlugin(...${asked})`;
+      const env = { ...process.env, MILLRACE_CLANG: "clang-19" };
+      const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { env });
+      expect([status, String(stderr)]).toEqual([0, expect.not.stringContaining("Error")]);
+      await using guest = await openSandboxed(join(work.path, "probe-c-1.0.0.wasm"));
+      const input = { config: { rows: 3 }, begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z" };
+      const { json } = await guest.call("fetch", input);
+      expect(json.rows?.[2]).toMatchObject({ time: "2012-01-01T16:00:00Z", value: 0.5 });
     },
     BUILD_TIMEOUT_MS,
   );
