@@ -76,7 +76,7 @@ export function planWindows(input: WindowPlanInput): WindowPlan {
 }
 
 /**
- * Most windows of an old pipe are whole and done, and need a glance only: they are settled, by their number on the grid.
+ * Most windows of an old pipe are whole and done: they need a glance only, and are settled by their number on the grid.
  * Plain numbers do for that; a million bigint keys in a map take seconds. The others are known by their begin.
  */
 function sortKnown(input: WindowPlanInput, slots: number, againUs: bigint) {
