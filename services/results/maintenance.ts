@@ -1,7 +1,7 @@
 /** Work on stored rows: sums to verify by, emptied windows, copies, dropped datasets, and the sweep of what is dead. */
 import { Fault } from "../kit/fault.ts";
 import type { Store } from "./client.ts";
-import type { Datasets } from "./datasets.ts";
+import { type Datasets, METRICS } from "./datasets.ts";
 import type { Copy, Dataset, Duplicates, RunRecord, RunSum, WindowFilter } from "./records.ts";
 import { selectAll } from "./row-query.ts";
 import { decodeRun, type RunRow } from "./run-row.ts";
@@ -156,6 +156,8 @@ export async function sweepRows(store: Store, datasets: Datasets, lagMs: number)
   const db = store.database;
   const swept: string[] = [];
   for (const { dataset } of await datasets.list()) {
+    // A poll's run is never done again, and its rows are many.
+    if (dataset === METRICS.dataset) continue;
     const dead = `(_run_id, _fence) IN (SELECT _run_id, _fence
       FROM (SELECT DISTINCT _run_id, _fence FROM ${db}.${quote(rowsTable(dataset))}) AS rows
       INNER JOIN (SELECT run_id, fence, parts, finished FROM ${db}.runs
