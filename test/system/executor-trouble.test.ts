@@ -8,7 +8,6 @@ import { JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS } from "../../proto/names.ts";
 import { encodeKeyPart } from "../../services/bus/keys.ts";
-import {} from "../../services/executor/windows.ts";
 import { compactTime, parseTime, timestampOf } from "../../services/kit/time.ts";
 import { embeddedGround } from "../harness/bus-ground.ts";
 import { openTestResults, startTestClickHouse } from "../harness/clickhouse.ts";

@@ -1,9 +1,11 @@
 /** `sleep`, the host function: what is waited for, and what is refused. */
 import { expect, test } from "vitest";
 import { sleep } from "../../services/executor/host/sleep.ts";
+import { HttpBudget } from "../../services/executor/limits.ts";
 
 const ask = (request: unknown) => Buffer.from(JSON.stringify(request));
-const scope = { signal: new AbortController().signal, remainingMs: () => 1_000 };
+const http = new HttpBudget({ maxHttpRequests: 1, maxHttpBytes: 1, maxHttpAtOnce: 1 });
+const scope = { signal: new AbortController().signal, remainingMs: () => 1_000, http };
 
 test("waits as long as it was told", async () => {
   const began = performance.now();
