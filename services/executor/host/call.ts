@@ -82,8 +82,6 @@ function codeOf(
       return "unavailable";
     case "trap":
       return "internal";
-    case "quarantined":
-      return "unavailable";
     default: {
       const own = faultCodes.find((known) => known === code);
       return own ?? (retryable ? "unavailable" : "internal");
