@@ -7,19 +7,13 @@ import * as rust from "./rust/build.js";
 import * as typescript from "./typescript/build.js";
 import * as zig from "./zig/build.js";
 
-/**
- * @type {readonly {
- *   name: string,
- *   detect(folder: string): boolean,
- *   buildPlugin: import("./bundle/bundle.js").BuildPlugin,
- * }[]}
- */
+/** @type {typeof import("./languages.d.ts").languages} */
 export const languages = [
   { name: "typescript", ...typescript },
   { name: "python", ...python },
-  { name: "assemblyscript", ...assemblyscript },
+  { name: "assemblyscript", doctor: async () => [], ...assemblyscript },
   { name: "c", ...c },
   { name: "go", ...go },
   { name: "rust", ...rust },
   { name: "zig", ...zig },
-].map(({ name, detect, buildPlugin }) => ({ name, detect, buildPlugin }));
+].map(({ name, detect, buildPlugin, doctor }) => ({ name, detect, buildPlugin, doctor }));

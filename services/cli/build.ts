@@ -19,10 +19,35 @@ export interface Built {
   readonly cached: boolean;
 }
 
+/** Something that a language needs on this machine. */
+export interface Check {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly found: string;
+  /** The command that gets it, when it is missing. */
+  readonly fix?: string;
+}
+
 interface Language {
   readonly name: string;
   detect(folder: string): boolean;
   buildPlugin(folder: string): Promise<Built>;
+  doctor(): Promise<readonly Check[]>;
+}
+
+async function knownLanguages(): Promise<readonly Language[]> {
+  const table = pathToFileURL(join(root, "plugins-sdk/languages.js")).href;
+  return ((await import(table)) as { languages: readonly Language[] }).languages;
+}
+
+/** What each language that plugins are built from needs, found or not. */
+export async function languageChecks(): Promise<Check[]> {
+  const all = await Promise.all(
+    (await knownLanguages()).map(async ({ name, doctor }) => ({ name, checks: await doctor() })),
+  );
+  return all.flatMap(({ name, checks }) =>
+    checks.map((check) => ({ ...check, what: `${name} plugins: ${check.what}` })),
+  );
 }
 
 /** Builds a plugin's folder into a bundle. Errors: `invalid` with the compiler's words, file and line included. */
@@ -31,8 +56,7 @@ export async function buildPlugin(folder: string): Promise<Built> {
     const fix = "name the folder that plugin.json is in";
     throw Fault.invalid("plugin build", [{ field: "folder", problem: `"${folder}" has no plugin.json`, fix }]);
   }
-  const table = pathToFileURL(join(root, "plugins-sdk/languages.js")).href;
-  const { languages } = (await import(table)) as { languages: readonly Language[] };
+  const languages = await knownLanguages();
   const language = languages.find(({ detect }) => detect(resolve(folder)));
   if (!language) {
     const problem = `"${folder}" holds no source in a language that is known`;

@@ -6,6 +6,7 @@ import { connect as dial } from "node:net";
 import { Fault } from "../kit/fault.ts";
 import { runUntilSignal } from "../kit/lifecycle.ts";
 import { makeLog } from "../kit/log.ts";
+import { languageChecks } from "./build.ts";
 import type { Command } from "./command.ts";
 import { findNatsServer } from "./nats-server.ts";
 import { table, tellStop } from "./terminal.ts";
@@ -123,7 +124,9 @@ export const clusterCommands: readonly Command[] = [
     doc: "Says what this machine lacks and how to get it, and how the platform is. Exit 1 when something is missing.",
     flags: {},
     async run({ terminal, env }) {
-      const findings = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400", env);
+      const platform = await diagnose(env.GATEWAY_HTTP ?? "127.0.0.1:7400", env);
+      const languages = (await languageChecks()).map((check) => ({ ...check, fix: check.fix ?? "" }));
+      const findings: Finding[] = [...platform, ...languages];
       terminal.result(
         () => findings,
         () =>
@@ -132,7 +135,7 @@ export const clusterCommands: readonly Command[] = [
             findings.map((f) => [f.ok ? "ok" : "!!", f.what, f.found, f.ok ? "" : f.fix]),
           ),
       );
-      const missing = findings.slice(0, 2).filter((finding) => !finding.ok);
+      const missing = platform.slice(0, 2).filter((finding) => !finding.ok);
       if (missing.length) terminal.fail(`missing: ${missing.map((f) => f.what).join(", ")}`);
     },
   },

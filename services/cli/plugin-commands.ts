@@ -41,6 +41,20 @@ export async function jsonFlag(raw: string | boolean | undefined, field: string)
 
 export const pluginCommands: readonly Command[] = [
   {
+    path: "plugin build",
+    args: "<folder>",
+    doc: "Builds a plugin's folder into a bundle, in whatever language it is written.",
+    flags: {},
+    async run({ args, terminal }) {
+      const built = await buildPlugin(args[0] as string);
+      const how = built.cached ? "built before" : `built in ${built.ms.toFixed(0)} ms`;
+      terminal.result(
+        () => built,
+        () => `${built.path}: ${built.bytes} bytes, ${how}`,
+      );
+    },
+  },
+  {
     path: "plugin publish",
     args: "<bundle-or-folder>",
     doc: "Checks a bundle and stores it as a version; a source folder is built first.",
