@@ -9,6 +9,7 @@ import { apiOf, enumName, named, showTime } from "./api.ts";
 import { buildPlugin } from "./build.ts";
 import { PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
+import { newPlugin } from "./new-plugin.ts";
 import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
 
@@ -40,6 +41,19 @@ export async function jsonFlag(raw: string | boolean | undefined, field: string)
 }
 
 export const pluginCommands: readonly Command[] = [
+  {
+    path: "plugin new",
+    args: "<language> <folder>",
+    doc: "Makes a small plugin to begin from: typescript, python, go, rust, c, cpp or zig. The folder names it.",
+    flags: {},
+    async run({ args, terminal }) {
+      const made = await newPlugin(args[0] as string, args[1] as string);
+      terminal.result(
+        () => made,
+        () => `${made.folder} is made; next: plugin publish ${args[1]}`,
+      );
+    },
+  },
   {
     path: "plugin build",
     args: "<folder>",
