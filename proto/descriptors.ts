@@ -2,7 +2,7 @@
  * Writes proto/gen/descriptors.ts: every descriptor with its comments, for REST, OpenAPI and reflection. `npm run gen`.
  */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 
 const LINE = 116;
 const image = execFileSync("buf", ["build", "--as-file-descriptor-set", "-o", "-"], { maxBuffer: 16 << 20 });
@@ -13,3 +13,8 @@ writeFileSync(
   new URL("./gen/descriptors.ts", import.meta.url),
   `${head}\nexport const descriptorSet = Buffer.from(\`\n${lines.join("\n")}\n\`, "base64");\n`,
 );
+
+// Types of the annotations themselves: generated as imports of our files, used by none of our code.
+for (const unused of ["google/api", "google/protobuf/descriptor.ts"]) {
+  rmSync(new URL(`./gen/${unused}`, import.meta.url), { recursive: true });
+}
