@@ -1,6 +1,7 @@
 /** The CLI's way to the platform: the public gRPC API of a gateway. */
 import { Metadata } from "@grpc/grpc-js";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
+import { Fault } from "../kit/fault.ts";
 import { ask, type Channel, connect } from "../kit/grpc.ts";
 import { formatTime, microsOf, parseTime, timestampOf } from "../kit/time.ts";
 import type { Invocation } from "./command.ts";
@@ -42,9 +43,9 @@ export async function pages<P extends { nextPageToken: string }>(
     const page = await next(token);
     all.push(page);
     token = page.nextPageToken;
-    if (!token) break;
+    if (!token) return all;
   }
-  return all;
+  throw new Fault("too_large", `more than ${MAX_PAGES} pages: ask REST for them page by page`);
 }
 
 export function toTimestamp(raw: string | boolean | undefined, field: string): Timestamp | undefined {

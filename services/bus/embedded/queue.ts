@@ -7,6 +7,7 @@ import type { Store } from "./store.ts";
 
 /** What setTimeout can hold. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+const RELEASE_RETRY_MS = 1_000;
 
 interface MessageRow {
   readonly seq: number;
@@ -154,15 +155,21 @@ export class EmbeddedQueue implements Queue {
     });
   }
 
-  #setTimer(): void {
+  #setTimer(atLeastMs = 0): void {
     if (this.#closing.aborted) return;
     clearTimeout(this.#timer);
     const sql = "SELECT min(due_ms) AS due_ms FROM messages WHERE queue = ? AND due_ms IS NOT NULL";
     const dueMs = this.#store.get<{ due_ms: number | null }>(sql, this.#name)?.due_ms ?? undefined;
     if (dueMs === undefined) return;
-    const delayMs = Math.min(Math.max(dueMs - Date.now(), 0) + 1, MAX_TIMER_MS);
-    // Fails only when the bus closes or the disk does; the next pull or open then reports it.
-    this.#timer = setTimeout(() => void this.#releaseDue().catch(() => {}), delayMs).unref();
+    const delayMs = Math.min(Math.max(dueMs - Date.now(), atLeastMs) + 1, MAX_TIMER_MS);
+    const again = () => this.#setTimer(RELEASE_RETRY_MS);
+    // Fails only when the bus closes or the disk does: tried again, for a full disk may have room later. A store that
+    // cannot even be read reports it at the next pull.
+    const release = () =>
+      void this.#releaseDue()
+        .catch(again)
+        .catch(() => {});
+    this.#timer = setTimeout(release, delayMs).unref();
   }
 
   #insert(id: string, body: Uint8Array, sentMs: number): void {
