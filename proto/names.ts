@@ -26,6 +26,8 @@ export const BUCKETS = {
   quarantine: "quarantine",
   /** results.v1.Recording by `recordKey`: which runs have a record in the blobs `RECORDS`. Written by executors. */
   records: "records",
+  /** executor.v1.StoredDocument by `<resource>.<namespace>.<encoded key>`; marks below `_`. Written by executors. */
+  contexts: "contexts",
   /** Executors that live: JSON {"address": "host:port"} by executor id. */
   executors: "executors",
   /** The plugins' own key-value pairs: `<instance>.<encoded key>`. Written by executors. */

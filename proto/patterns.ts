@@ -9,6 +9,8 @@ export const SOCKET_FIX =
 export const CALL_FIX = 'write "instance/function"; either part may be *';
 export const PUBLISH_FIX = 'write "orders.created"; a final * stands for all below, "*" for everything';
 
+export const CONTEXT_FIX = 'write "namespace", or "namespace/*" for all resources; the namespace may be *';
+
 /** `host` is as `plainHost` gives it. `port` is 0 for `ping`. */
 export interface SocketPattern {
   matches(scheme: SocketScheme, host: string, port: number): boolean;
@@ -18,6 +20,10 @@ export interface CallPattern {
 }
 export interface PublishPattern {
   matches(subject: string): boolean;
+}
+export interface ContextPattern {
+  /** `own`: about the resource that the guest is called for. */
+  matches(namespace: string, own: boolean): boolean;
 }
 
 const SOCKET = /^(tcp|tls|udp|ping):\/\/(\[[0-9a-fA-F:.]+(?:\/\d{1,3})?\]|[^:[\]@?#\s]+)(?::(\*|\d{1,5}))?$/;
@@ -91,4 +97,17 @@ export function parsePublishPattern(text: string): PublishPattern | undefined {
   return {
     matches: (asked) => isSubject(asked) && (below === undefined ? asked === text : asked.startsWith(`${below}.`)),
   };
+}
+
+const NAMESPACE = /^[a-z][a-z0-9_-]{0,62}$/;
+
+/** Whether documents about resources can have it as their namespace. */
+export const isNamespace = (text: string) => NAMESPACE.test(text);
+
+/** Undefined when it is not a pattern. */
+export function parseContextPattern(text: string): ContextPattern | undefined {
+  const everywhere = text.endsWith("/*");
+  const namespace = everywhere ? text.slice(0, -2) : text;
+  if (namespace !== "*" && !isNamespace(namespace)) return undefined;
+  return { matches: (asked, own) => (own || everywhere) && (namespace === "*" || namespace === asked) };
 }

@@ -1,7 +1,13 @@
 /** What an instance may reach: what its manifest asks for and its operator allows, both. Deny by default. */
 import type { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
-import type { HttpPermission, Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
-import { parseCallPattern, parsePublishPattern, parseSocketPattern, type SocketScheme } from "../../proto/patterns.ts";
+import { type HttpPermission, Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
+import {
+  parseCallPattern,
+  parseContextPattern,
+  parsePublishPattern,
+  parseSocketPattern,
+  type SocketScheme,
+} from "../../proto/patterns.ts";
 import { parseSecretPermission } from "../../proto/secrets.ts";
 import { parseUrlPattern, type UrlPattern } from "../../proto/url-pattern.ts";
 
@@ -21,6 +27,8 @@ export interface EffectiveGrants {
   readonly secrets: ReadonlyMap<string, boolean>;
   /** Whether events may be sent on a subject below the instance's own. */
   publish(subject: string): boolean;
+  /** Whether documents of a namespace may be read: about the resource at hand (`own`), or about another. */
+  context(namespace: string, own: boolean): boolean;
 }
 
 /** `ceiling` is the policy of whoever runs this executor; undefined: there is none. */
@@ -41,10 +49,11 @@ export function effectiveGrants(
     call: all(parseCallPattern, sides, "call"),
     secrets: secretsOf(sides),
     publish: all(parsePublishPattern, sides, "publish"),
+    context: all(parseContextPattern, sides, "context"),
   };
 }
 
-const NOTHING: Permissions = { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
+const NOTHING: Permissions = Permissions.fromPartial({});
 
 /** `name!` on all sides lets the value be read; where one says only `name`, it may be used. */
 function secretsOf(sides: readonly Permissions[]): Map<string, boolean> {
@@ -59,7 +68,7 @@ function secretsOf(sides: readonly Permissions[]): Map<string, boolean> {
 function all<A extends readonly unknown[]>(
   parse: (text: string) => { matches(...asked: A): boolean } | undefined,
   sides: readonly Permissions[],
-  field: "sockets" | "call" | "publish",
+  field: "sockets" | "call" | "publish" | "context",
 ): (...asked: A) => boolean {
   const read = sides.map((side) => side[field].flatMap((text) => parse(text) ?? []));
   return (...asked) => read.every((side) => side.some((pattern) => pattern.matches(...asked)));

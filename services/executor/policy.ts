@@ -3,8 +3,10 @@ import { readFile } from "node:fs/promises";
 import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import {
   CALL_FIX,
+  CONTEXT_FIX,
   PUBLISH_FIX,
   parseCallPattern,
+  parseContextPattern,
   parsePublishPattern,
   parseSocketPattern,
   SOCKET_FIX,
@@ -45,6 +47,7 @@ export function ceilingOf(rules: PolicyRules, of: { readonly plugin: string; rea
     sockets: allowed.flatMap(({ sockets }) => sockets),
     call: allowed.flatMap(({ call }) => call),
     publish: allowed.flatMap(({ publish }) => publish),
+    context: allowed.flatMap(({ context }) => context),
   };
 }
 
@@ -91,7 +94,7 @@ async function read(path: string): Promise<string> {
   }
 }
 
-const FIELDS = ["http", "kv", "query", "secrets", "sockets", "call", "publish"];
+const FIELDS = ["http", "kv", "query", "secrets", "sockets", "call", "publish", "context"];
 
 /** `{"rules": [{"plugin": "weather*", "instance": "*", "allow": {"http": […], "kv": true, …}}]}`. Errors: `invalid`. */
 export function parsePolicy(text: string): PolicyRules {
@@ -167,5 +170,6 @@ function permissionsOf(allow: Readonly<Record<string, unknown>>, at: string, wro
     sockets: list("sockets", SOCKET_FIX, parseSocketPattern),
     call: list("call", CALL_FIX, parseCallPattern),
     publish: list("publish", PUBLISH_FIX, parsePublishPattern),
+    context: list("context", CONTEXT_FIX, parseContextPattern),
   };
 }

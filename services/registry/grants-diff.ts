@@ -1,6 +1,7 @@
 /** How what one version asks to reach differs from what another asked: added, removed, widened, narrowed. Pure. */
-import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
+import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { type GrantChange, GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { parseContextPattern } from "../../proto/patterns.ts";
 
 /**
  * What becomes of an instance that is granted all that is asked for, when a newer version asks for more: it gets it, or
@@ -14,7 +15,7 @@ interface Ask {
   covers(other: Ask): boolean;
 }
 
-const NOTHING: Permissions = { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
+const NOTHING: Permissions = Permissions.fromPartial({});
 
 export function grantChanges(before: Permissions = NOTHING, after: Permissions = NOTHING): GrantChange[] {
   return [
@@ -25,6 +26,7 @@ export function grantChanges(before: Permissions = NOTHING, after: Permissions =
     ...changesOf("sockets", before.sockets.map(socketAsk), after.sockets.map(socketAsk)),
     ...changesOf("call", before.call.map(globAsk), after.call.map(globAsk)),
     ...changesOf("publish", before.publish.map(globAsk), after.publish.map(globAsk)),
+    ...changesOf("context", before.context.map(contextAsk), after.context.map(contextAsk)),
   ];
 }
 
@@ -68,6 +70,18 @@ function globTakes(glob: string, other: string): boolean {
 }
 
 const globAsk = (text: string): Ask => ({ text, covers: (other) => globTakes(text, other.text) });
+
+/** `namespace` is only the resource at hand, `namespace/*` every one. */
+const contextAsk = (text: string): Ask => {
+  const takes = parseContextPattern(text)?.matches ?? (() => false);
+  return {
+    text,
+    covers: (other) => {
+      const [namespace = "", everywhere] = other.text.split("/");
+      return takes(namespace, everywhere === undefined);
+    },
+  };
+};
 
 function hostTakes(host: string, other: string): boolean {
   if (host === "*" || host === other) return true;

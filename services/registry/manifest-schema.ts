@@ -67,6 +67,22 @@ const functions = {
   description: "functions by name",
 };
 
+const namespaces = {
+  type: "object",
+  minProperties: 1,
+  maxProperties: 20,
+  propertyNames: {
+    pattern: "^[a-z][a-z0-9_-]{0,62}$",
+    description: "a lower-case letter, then at most 62 lower-case letters, digits, _ and -",
+  },
+  additionalProperties: object({
+    schema,
+    ttl: duration("how long a document lives at most"),
+    description: text(500, "one sentence of at most 500 characters"),
+  }),
+  description: 'namespaces by name, for example {"topology": {"schema": {"type": "object"}, "ttl": "1h"}}',
+};
+
 export const MANIFEST_SCHEMA: Json = object(
   {
     $schema: text(500, "the address of a JSON Schema, for editors"),
@@ -88,13 +104,23 @@ export const MANIFEST_SCHEMA: Json = object(
           every: duration("the period"),
           timeout: duration("the wall time of one call"),
           filter: text(2_000, "a CEL expression over resource"),
+          context: list(text(63, "a namespace"), 20, "a list of namespaces"),
         }),
         discover: object({ every: duration("the period"), timeout: duration("the wall time of one call") }),
+        enrich: object(
+          {
+            every: duration("the period"),
+            timeout: duration("the wall time of one call"),
+            filter: text(2_000, "a CEL expression over resource"),
+            namespaces,
+          },
+          ["namespaces"],
+        ),
         route: object({ routes: list(route, 200, "a list of routes") }, ["routes"]),
         functions,
       },
       [],
-      { minProperties: 1, description: "at least one of fetch, register, poll, discover, route, functions" },
+      { minProperties: 1, description: "at least one of fetch, register, poll, discover, enrich, route, functions" },
     ),
     config: { type: "object", description: "a JSON Schema (draft 2020-12) of an object" },
     permissions: object({
@@ -115,6 +141,7 @@ export const MANIFEST_SCHEMA: Json = object(
       sockets: list(text(300, 'a pattern such as "udp://10.0.0.0/8:161"'), 100, "a list of sockets"),
       call: list(text(130, 'a function such as "geo/lookup"'), 100, "a list of functions"),
       publish: list(text(200, 'a subject such as "alerts.*"'), 100, "a list of subjects"),
+      context: list(text(65, 'a namespace such as "topology"'), 100, "a list of namespaces"),
     }),
     limits: object({
       memory_mib: whole(1, 1_024, "linear memory in MiB"),

@@ -1,8 +1,9 @@
 /** `plugin.json` read: every mistake of shape and of meaning at once. */
 import semver from "semver";
-import type { Interfaces, Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
+import type { EnrichInterface, Interfaces, Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
+import { contextMistakes } from "./enrichment.ts";
 import { MANIFEST_SCHEMA } from "./manifest-schema.ts";
 import { durationMistakes, filterMistakes } from "./mistakes.ts";
 import { nameMistakes, shown } from "./names.ts";
@@ -53,7 +54,9 @@ export function neededExports({ interfaces }: Manifest): string[] {
 }
 
 export const namesOf = (interfaces: Interfaces | undefined): string[] => [
-  ...(["fetch", "register", "poll", "discover", "route"] as const).filter((name) => interfaces?.[name] !== undefined),
+  ...(["fetch", "register", "poll", "discover", "enrich", "route"] as const).filter(
+    (name) => interfaces?.[name] !== undefined,
+  ),
   ...Object.keys(interfaces?.functions ?? {}).map((name) => `function:${name}`),
 ];
 
@@ -107,6 +110,7 @@ function fromJson(json: Json): Manifest {
       sockets: texts(permissions.sockets),
       call: texts(permissions.call),
       publish: texts(permissions.publish),
+      context: texts(permissions.context),
     },
     limits: {
       memoryMib: number(limits.memory_mib),
@@ -131,7 +135,7 @@ function fromJson(json: Json): Manifest {
 
 function interfacesFrom(json: Json): Interfaces {
   const of = (name: string) => object(json[name]);
-  const { fetch, register, poll, discover, route } = json;
+  const { fetch, register, poll, discover, enrich, route } = json;
   const functions = Object.entries(of("functions")).map(([name, value]) => {
     const { input, output, timeout, description } = object(value);
     const schema = (given: unknown) => (given === undefined ? undefined : object(given));
@@ -147,11 +151,13 @@ function interfacesFrom(json: Json): Interfaces {
         every: text(of("poll").every),
         timeout: text(of("poll").timeout),
         filter: text(of("poll").filter),
+        context: texts(of("poll").context),
       },
     }),
     ...(discover !== undefined && {
       discover: { every: text(of("discover").every), timeout: text(of("discover").timeout) },
     }),
+    ...(enrich !== undefined && { enrich: enrichFrom(of("enrich")) }),
     ...(route !== undefined && {
       route: {
         routes: list(of("route").routes)
@@ -166,6 +172,17 @@ function interfacesFrom(json: Json): Interfaces {
       },
     }),
   };
+}
+
+function enrichFrom(json: Json): EnrichInterface {
+  const namespaces = Object.entries(object(json.namespaces)).map(([name, value]) => {
+    const { schema, ttl, description } = object(value);
+    const declared = { ttl: text(ttl), description: text(description) };
+    return [name, { ...declared, schema: schema === undefined ? undefined : object(schema) }] as const;
+  });
+  const { every, timeout, filter } = json;
+  const defaults = { every: text(every), timeout: text(timeout), filter: text(filter) };
+  return { ...defaults, namespaces: Object.fromEntries(namespaces) };
 }
 
 function parametersFrom(json: Json): PipeParameters {
@@ -210,6 +227,7 @@ function meaningMistakes(m: Manifest): Mistake[] {
   if (poll?.filter) mistakes.push(...filterMistakes(poll.filter, "interfaces.poll.filter"));
   time(discover?.every ?? "", "interfaces.discover.every", 1_000, 30 * DAY_MS);
   time(discover?.timeout ?? "", "interfaces.discover.timeout", 1, MAX_CALL_MS);
+  mistakes.push(...contextMistakes(m.interfaces, m.permissions));
   const taken = new Set<string>();
   for (const [i, { method, path, timeout }] of (route?.routes ?? []).entries()) {
     const field = `interfaces.route.routes[${i}]`;

@@ -4,8 +4,10 @@
 import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import {
   CALL_FIX,
+  CONTEXT_FIX,
   PUBLISH_FIX,
   parseCallPattern,
+  parseContextPattern,
   parsePublishPattern,
   parseSocketPattern,
   SOCKET_FIX,
@@ -66,11 +68,12 @@ export function permissionMistakes(permissions: Permissions, field: string): Mis
     if (["runs", "logs", "metrics"].includes(dataset)) continue;
     mistakes.push(...datasetMistakes(dataset, `${field}.query[${i}]`));
   }
-  const { secrets, sockets, call, publish } = permissions;
+  const { secrets, sockets, call, publish, context } = permissions;
   mistakes.push(...patternMistakes(secrets, `${field}.secrets`, parseSecretPermission, SECRET_FIX));
   mistakes.push(...patternMistakes(sockets, `${field}.sockets`, parseSocketPattern, SOCKET_FIX));
   mistakes.push(...patternMistakes(call, `${field}.call`, parseCallPattern, CALL_FIX));
   mistakes.push(...patternMistakes(publish, `${field}.publish`, parsePublishPattern, PUBLISH_FIX));
+  mistakes.push(...patternMistakes(context, `${field}.context`, parseContextPattern, CONTEXT_FIX));
   return mistakes;
 }
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
-import type { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
+import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import type { settings as executorSettings } from "../../services/executor/main.ts";
@@ -65,9 +65,8 @@ export async function openCapable(
   return {
     ...{ url, grpc: gateway.grpc, bus, executing, call },
     async instance(instanceId, only) {
-      const none = { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
       const grants = only
-        ? { allRequested: false, only: { ...none, ...only } }
+        ? { allRequested: false, only: Permissions.fromPartial(only) }
         : { allRequested: true, only: undefined };
       await executing.instance(instanceId, {}, { plugin: "plugins/capable", grants });
       await known(instanceId);

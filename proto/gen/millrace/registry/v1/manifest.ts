@@ -72,6 +72,8 @@ export interface Interfaces {
     | undefined;
   /** Exports `function:<name>` for each: called by other plugins. At most 200, names `[a-z][a-z0-9_]{0,62}`. */
   functions: { [key: string]: FunctionInterface };
+  /** Exports `enrich`: writes documents about one resource. */
+  enrich?: EnrichInterface | undefined;
 }
 
 export interface Interfaces_FunctionsEntry {
@@ -107,6 +109,37 @@ export interface PollInterface {
   timeout: string;
   /** CEL expression over `resource` that picks what to poll. Default: what this instance discovered. */
   filter: string;
+  /** Namespaces whose documents about the resource come with the input, as `context`. Each must be granted. At most 20. */
+  context: string[];
+}
+
+/** Defaults of `enrich`. */
+export interface EnrichInterface {
+  /** Period. Default `5m`, at least `1s`. */
+  every: string;
+  /** Wall time of one call. Default `30s`. */
+  timeout: string;
+  /** CEL expression over `resource` that picks what to enrich. Default: what this instance discovered. */
+  filter: string;
+  /** Where it writes, by namespace: `[a-z][a-z0-9_-]{0,62}`. 1 to 20. */
+  namespaces: { [key: string]: ContextNamespace };
+}
+
+export interface EnrichInterface_NamespacesEntry {
+  key: string;
+  value: ContextNamespace | undefined;
+}
+
+/** A kind of documents about resources. */
+export interface ContextNamespace {
+  /** JSON Schema of the value of each document. Absent: anything. */
+  schema:
+    | { [key: string]: any }
+    | undefined;
+  /** How long a document lives at most, and when it does not say. Default `1d`, at least `1s`. */
+  ttl: string;
+  /** One sentence for people. At most 500 characters. */
+  description: string;
 }
 
 /** Defaults of `discover`. */
@@ -394,6 +427,7 @@ function createBaseInterfaces(): Interfaces {
     discover: undefined,
     route: undefined,
     functions: {},
+    enrich: undefined,
   };
 }
 
@@ -417,6 +451,9 @@ export const Interfaces: MessageFns<Interfaces> = {
     globalThis.Object.entries(message.functions).forEach(([key, value]: [string, FunctionInterface]) => {
       Interfaces_FunctionsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
     });
+    if (message.enrich !== undefined) {
+      EnrichInterface.encode(message.enrich, writer.uint32(58).fork()).join();
+    }
     return writer;
   },
 
@@ -484,6 +521,14 @@ export const Interfaces: MessageFns<Interfaces> = {
             }
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.enrich = EnrichInterface.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -525,6 +570,9 @@ export const Interfaces: MessageFns<Interfaces> = {
       },
       {},
     );
+    message.enrich = (object.enrich !== undefined && object.enrich !== null)
+      ? EnrichInterface.fromPartial(object.enrich)
+      : undefined;
     return message;
   },
 };
@@ -733,7 +781,7 @@ export const RegisterInterface: MessageFns<RegisterInterface> = {
 };
 
 function createBasePollInterface(): PollInterface {
-  return { every: "", timeout: "", filter: "" };
+  return { every: "", timeout: "", filter: "", context: [] };
 }
 
 export const PollInterface: MessageFns<PollInterface> = {
@@ -746,6 +794,9 @@ export const PollInterface: MessageFns<PollInterface> = {
     }
     if (message.filter !== "") {
       writer.uint32(26).string(message.filter);
+    }
+    for (const v of message.context) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -787,6 +838,14 @@ export const PollInterface: MessageFns<PollInterface> = {
             message.filter = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.context.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -807,6 +866,257 @@ export const PollInterface: MessageFns<PollInterface> = {
     message.every = object.every ?? "";
     message.timeout = object.timeout ?? "";
     message.filter = object.filter ?? "";
+    message.context = object.context?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseEnrichInterface(): EnrichInterface {
+  return { every: "", timeout: "", filter: "", namespaces: {} };
+}
+
+export const EnrichInterface: MessageFns<EnrichInterface> = {
+  encode(message: EnrichInterface, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.every !== "") {
+      writer.uint32(10).string(message.every);
+    }
+    if (message.timeout !== "") {
+      writer.uint32(18).string(message.timeout);
+    }
+    if (message.filter !== "") {
+      writer.uint32(26).string(message.filter);
+    }
+    globalThis.Object.entries(message.namespaces).forEach(([key, value]: [string, ContextNamespace]) => {
+      EnrichInterface_NamespacesEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrichInterface {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrichInterface();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.every = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.timeout = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = EnrichInterface_NamespacesEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.namespaces[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EnrichInterface>): EnrichInterface {
+    return EnrichInterface.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnrichInterface>): EnrichInterface {
+    const message = createBaseEnrichInterface();
+    message.every = object.every ?? "";
+    message.timeout = object.timeout ?? "";
+    message.filter = object.filter ?? "";
+    message.namespaces = (globalThis.Object.entries(object.namespaces ?? {}) as [string, ContextNamespace][]).reduce(
+      (acc: { [key: string]: ContextNamespace }, [key, value]: [string, ContextNamespace]) => {
+        if (value !== undefined) {
+          acc[key] = ContextNamespace.fromPartial(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseEnrichInterface_NamespacesEntry(): EnrichInterface_NamespacesEntry {
+  return { key: "", value: undefined };
+}
+
+export const EnrichInterface_NamespacesEntry: MessageFns<EnrichInterface_NamespacesEntry> = {
+  encode(message: EnrichInterface_NamespacesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      ContextNamespace.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrichInterface_NamespacesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrichInterface_NamespacesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = ContextNamespace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EnrichInterface_NamespacesEntry>): EnrichInterface_NamespacesEntry {
+    return EnrichInterface_NamespacesEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnrichInterface_NamespacesEntry>): EnrichInterface_NamespacesEntry {
+    const message = createBaseEnrichInterface_NamespacesEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? ContextNamespace.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseContextNamespace(): ContextNamespace {
+  return { schema: undefined, ttl: "", description: "" };
+}
+
+export const ContextNamespace: MessageFns<ContextNamespace> = {
+  encode(message: ContextNamespace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.schema !== undefined) {
+      Struct.encode(Struct.wrap(message.schema), writer.uint32(10).fork()).join();
+    }
+    if (message.ttl !== "") {
+      writer.uint32(18).string(message.ttl);
+    }
+    if (message.description !== "") {
+      writer.uint32(26).string(message.description);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContextNamespace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContextNamespace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.schema = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ttl = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ContextNamespace>): ContextNamespace {
+    return ContextNamespace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContextNamespace>): ContextNamespace {
+    const message = createBaseContextNamespace();
+    message.schema = object.schema ?? undefined;
+    message.ttl = object.ttl ?? "";
+    message.description = object.description ?? "";
     return message;
   },
 };

@@ -26,6 +26,11 @@ export interface Permissions {
   call: string[];
   /** Event subjects that `publish` may use below the instance's own, with dots, a final `*` for all below. At most 100. */
   publish: string[];
+  /**
+   * Documents about resources that may be read: `namespace` of the resource at hand, `namespace/*` of all resources. The
+   * namespace may be `*`. At most 100.
+   */
+  context: string[];
 }
 
 /** One kind of outgoing HTTP request. */
@@ -48,7 +53,7 @@ export interface Grants {
 }
 
 function createBasePermissions(): Permissions {
-  return { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [] };
+  return { http: [], kv: false, query: [], secrets: [], sockets: [], call: [], publish: [], context: [] };
 }
 
 export const Permissions: MessageFns<Permissions> = {
@@ -73,6 +78,9 @@ export const Permissions: MessageFns<Permissions> = {
     }
     for (const v of message.publish) {
       writer.uint32(58).string(v!);
+    }
+    for (const v of message.context) {
+      writer.uint32(66).string(v!);
     }
     return writer;
   },
@@ -146,6 +154,14 @@ export const Permissions: MessageFns<Permissions> = {
             message.publish.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.context.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -170,6 +186,7 @@ export const Permissions: MessageFns<Permissions> = {
     message.sockets = object.sockets?.map((e) => e) || [];
     message.call = object.call?.map((e) => e) || [];
     message.publish = object.publish?.map((e) => e) || [];
+    message.context = object.context?.map((e) => e) || [];
     return message;
   },
 };

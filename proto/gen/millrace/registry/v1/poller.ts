@@ -16,6 +16,8 @@ export const PollerKind = {
   POLL: 1,
   /** DISCOVER - `discover`, once. */
   DISCOVER: 2,
+  /** ENRICH - `enrich`, once for each resource that the filter picks. */
+  ENRICH: 3,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -25,6 +27,7 @@ export namespace PollerKind {
   export type UNSPECIFIED = typeof PollerKind.UNSPECIFIED;
   export type POLL = typeof PollerKind.POLL;
   export type DISCOVER = typeof PollerKind.DISCOVER;
+  export type ENRICH = typeof PollerKind.ENRICH;
   export type UNRECOGNIZED = typeof PollerKind.UNRECOGNIZED;
 }
 
@@ -48,7 +51,7 @@ export namespace PollerState {
   export type UNRECOGNIZED = typeof PollerState.UNRECOGNIZED;
 }
 
-/** An instance of `poll` or `discover` with a period. */
+/** An instance of `poll`, `discover` or `enrich` with a period. */
 export interface Poller {
   /** `pollers/{poller}`. */
   name: string;
@@ -61,8 +64,8 @@ export interface Poller {
   /** Wall time of one call. Default: the manifest's. */
   timeout: string;
   /**
-   * For POLL: CEL expression over `resource` (fields name, id, site, class, subclass, type, endpoint, labels, origin)
-   * that picks what to poll. Default: the manifest's, else what the instance itself discovered.
+   * For POLL and ENRICH: CEL expression over `resource` (fields name, id, site, class, subclass, type, endpoint, labels,
+   * origin) that picks what to poll or enrich. Default: the manifest's, else what the instance itself discovered.
    */
   filter: string;
   /** For DISCOVER: handed to the guest as `site`. */

@@ -19,6 +19,8 @@ export const JobKind = {
   DISCOVER: 3,
   /** REGISTER - `register` of one pipe. */
   REGISTER: 4,
+  /** ENRICH - `enrich` of one resource. */
+  ENRICH: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -30,6 +32,7 @@ export namespace JobKind {
   export type POLL = typeof JobKind.POLL;
   export type DISCOVER = typeof JobKind.DISCOVER;
   export type REGISTER = typeof JobKind.REGISTER;
+  export type ENRICH = typeof JobKind.ENRICH;
   export type UNRECOGNIZED = typeof JobKind.UNRECOGNIZED;
 }
 
@@ -43,9 +46,9 @@ export interface Job {
   instance: string;
   /** `pipes/{pipe}` for FETCH and REGISTER. */
   pipe: string;
-  /** `pollers/{poller}` for POLL and DISCOVER. */
+  /** `pollers/{poller}` for POLL, DISCOVER and ENRICH. */
   poller: string;
-  /** `resources/{resource}` for POLL. */
+  /** `resources/{resource}` for POLL and ENRICH. */
   resource: string;
   /** First moment of the window, for FETCH. */
   beginUs: bigint;
