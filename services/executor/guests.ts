@@ -48,7 +48,7 @@ export interface Guests {
 export interface GuestPorts {
   readonly sandbox: Sandbox;
   readonly blobs: Blobs;
-  readonly results: Results;
+  readonly results: Pick<Results, "query">;
   readonly http: HttpPorts;
   readonly network: Network;
   readonly kv: GuestKv;

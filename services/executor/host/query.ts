@@ -8,7 +8,11 @@ export const MAX_QUERY_ROWS = 10_000;
 export const MAX_QUERY_BYTES = 8 << 20;
 const MAX_QUERY_MS = 30_000;
 
-export function queryCapability(results: Results, tables: readonly string[], onDenied: () => void): Capability {
+export function queryCapability(
+  results: Pick<Results, "query">,
+  tables: readonly string[],
+  onDenied: () => void,
+): Capability {
   return async (bytes, scope) => {
     const refuse = (message: string) => {
       onDenied();

@@ -164,13 +164,13 @@ function refusedRows(fault: Fault): Failed {
   return { outcome, error: { code: fault.code, message: fault.message, retryable } };
 }
 
-interface Answer {
+export interface Answer {
   readonly next: unknown;
   readonly status: Success["outcome"];
 }
 
 /** The answer, or what is wrong with it. Its rows are left as bytes. */
-function readAnswer(output: Uint8Array): Answer | string {
+export function readAnswer(output: Uint8Array): Answer | string {
   const answer = parseJson(output);
   if (!isObject(answer)) return "the answer of fetch is not a JSON object";
   const { rows, next, status = "ok" } = answer;
