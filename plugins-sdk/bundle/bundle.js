@@ -1,5 +1,6 @@
 /** The end that all builders share: from a compiled module to a bundle, checked against its manifest and remembered. */
 import { createHash } from "node:crypto";
+import { channel } from "node:diagnostics_channel";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,6 +49,15 @@ const ALLOWED_IMPORTS = {
  * @property {boolean} cached Whether an earlier build of the same bytes was used.
  */
 
+const phases = channel("millrace:build");
+
+/**
+ * Says what a build is about now, to whoever watches it: `compile`, `evaluate` (the plugin's own top level), `pack`.
+ * @param {string} phase
+ * @param {string} [what]
+ */
+export const enter = (phase, what = "") => phases.publish({ phase, what });
+
 /** What the author has to fix: the message names files and lines. */
 export class BuildError extends Error {
   name = "BuildError";
@@ -83,7 +93,9 @@ export async function buildBundle(language, folder, options = {}) {
   const remembered = await readFile(`${path}.digest`, "utf8").catch(() => "");
   if (remembered === digest && (await exists(path)) && (await exists(wasmPath))) return built(true);
 
+  enter("compile");
   const wasm = await language.compile(root, manifest);
+  enter("pack");
   check(wasm, manifest, language);
   // Staged under a name of our own and moved when whole, so that two builds at once cannot mix.
   const stage = join(outDir, `${stem}.stage-${process.pid}-${Math.random().toString(36).slice(2)}`);

@@ -10,8 +10,12 @@ import { Fault } from "../kit/fault.ts";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface Built {
+  readonly name: string;
+  readonly version: string;
   /** The packed bundle. */
   readonly path: string;
+  /** The compiled module alone. */
+  readonly wasmPath: string;
   /** Size of the bundle. */
   readonly bytes: number;
   readonly ms: number;
@@ -28,14 +32,14 @@ export interface Check {
   readonly fix?: string;
 }
 
-interface Language {
+export interface Language {
   readonly name: string;
   detect(folder: string): boolean;
-  buildPlugin(folder: string): Promise<Built>;
+  buildPlugin(folder: string, options?: { readonly outDir?: string }): Promise<Built>;
   doctor(): Promise<readonly Check[]>;
 }
 
-async function knownLanguages(): Promise<readonly Language[]> {
+export async function knownLanguages(): Promise<readonly Language[]> {
   const table = pathToFileURL(join(root, "plugins-sdk/languages.js")).href;
   return ((await import(table)) as { languages: readonly Language[] }).languages;
 }
@@ -51,7 +55,7 @@ export async function languageChecks(): Promise<Check[]> {
 }
 
 /** Builds a plugin's folder into a bundle. Errors: `invalid` with the compiler's words, file and line included. */
-export async function buildPlugin(folder: string): Promise<Built> {
+export async function buildPlugin(folder: string, options: { readonly outDir?: string } = {}): Promise<Built> {
   if (!existsSync(join(folder, "plugin.json"))) {
     const fix = "name the folder that plugin.json is in";
     throw Fault.invalid("plugin build", [{ field: "folder", problem: `"${folder}" has no plugin.json`, fix }]);
@@ -64,7 +68,7 @@ export async function buildPlugin(folder: string): Promise<Built> {
     throw Fault.invalid("plugin build", [{ field: "folder", problem, fix }]);
   }
   try {
-    return await language.buildPlugin(resolve(folder));
+    return await language.buildPlugin(resolve(folder), options);
   } catch (thrown) {
     throw new Fault("invalid", `${folder} does not build:\n${Fault.from(thrown).message}`, { cause: thrown });
   }

@@ -1,7 +1,7 @@
 /** Runs a bundle in the engine as far as its top level goes, and keeps the engine as it then stands. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BuildError } from "../../bundle/bundle.js";
+import { BuildError, enter } from "../../bundle/bundle.js";
 import { buildHost } from "../host.js";
 import { openRuntime } from "../runtime.js";
 import { snapshot, wipeFree } from "../snapshot.js";
@@ -84,6 +84,7 @@ export async function snapshotOf(code, lines) {
   if (!evaluate(prelude, "prelude.js")) throw new Error("the prelude threw");
   ask(`__build.setLines(${JSON.stringify(lines.files)}, ${JSON.stringify(lines.lines)})`);
   let finished;
+  enter("evaluate", lines.files.join(", "));
   try {
     finished = evaluate(code, "plugin.js");
     if (finished) engine.drain();
