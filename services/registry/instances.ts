@@ -4,7 +4,7 @@ import type { InstancesServer } from "../../proto/gen/millrace/registry/v1/insta
 import { PluginState, type PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
-import { changedFields, noteMistakes } from "./masks.ts";
+import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
 import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { permissionMistakes } from "./permissions.ts";
@@ -12,7 +12,7 @@ import { removeInstance } from "./removal.ts";
 import { checkConfig, chosen, settle, settledInstance, versionOf } from "./settling.ts";
 import { type Store, versionsOf } from "./store.ts";
 
-const CHANGEABLE = ["version", "config", "grants", "state", "state_reason"];
+const CHANGEABLE = ["version", "config", "grants", "state", "state_reason", "tags", "managed_by"];
 
 export function instanceMethods(store: Store, closing: AbortSignal): Methods<InstancesServer> {
   return {
@@ -96,12 +96,16 @@ function isSet(given: Instance, path: string): boolean {
   if (path === "config") return given.config !== undefined;
   if (path === "grants") return given.grants !== undefined;
   if (path === "state") return given.state !== InstanceState.UNSPECIFIED;
+  if (path === "tags") return given.tags.length > 0;
+  if (path === "managed_by") return given.managedBy !== "";
   return (path === "version" ? given.version : given.stateReason) !== "";
 }
 
 function edited(current: Instance, given: Instance, fields: ReadonlySet<string>): Instance {
   const next = { ...current };
   if (fields.has("version")) next.version = given.version;
+  if (fields.has("tags")) next.tags = given.tags;
+  if (fields.has("managed_by")) next.managedBy = given.managedBy;
   if (fields.has("config")) next.config = given.config ?? {};
   if (fields.has("grants")) next.grants = given.grants ?? { allRequested: false, only: undefined };
   // What was read may be written back: a state that only the registry sets then means "as it is".
@@ -120,6 +124,7 @@ function stateMistakes(state: InstanceState): Mistake[] {
 
 function formMistakesOf(instance: Instance): Mistake[] {
   const mistakes: Mistake[] = noteMistakes(instance.state === InstanceState.PAUSED ? instance.stateReason : "");
+  mistakes.push(...tagMistakes(instance.tags), ...keeperMistakes(instance.managedBy));
   if (instance.grants?.only) mistakes.push(...permissionMistakes(instance.grants.only, "grants.only"));
   return mistakes;
 }

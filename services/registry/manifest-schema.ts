@@ -36,6 +36,16 @@ const fetch = object({
   attempts: whole(1, 20, "attempts of one window"),
   schema: { enum: ["evolve", "freeze", "reject"] },
   timezone: text(64, "the zone of times without an offset, such as Europe/Berlin"),
+  retention: duration("how long rows are kept by their time"),
+  ttl: duration("how long rows are kept after they came"),
+  partition: { enum: ["day", "month", "none"] },
+  codec: text(100, 'the compression of columns, such as "ZSTD(3)"'),
+  codecs: {
+    type: "object",
+    additionalProperties: text(100, 'a compression such as "Delta, ZSTD"'),
+    description: 'compression by column, for example {"temp": "Gorilla, ZSTD"}',
+  },
+  freshness: duration("how old the newest fetched moment may be"),
 });
 
 const route = object(

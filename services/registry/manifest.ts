@@ -200,6 +200,16 @@ function parametersFrom(json: Json): PipeParameters {
     attempts: number(json.attempts),
     schema: text(json.schema),
     timezone: text(json.timezone),
+    sql: "",
+    reads: [],
+    after: [],
+    refs: {},
+    retention: text(json.retention),
+    ttl: text(json.ttl),
+    partition: text(json.partition),
+    codec: text(json.codec),
+    codecs: Object.fromEntries(Object.entries(object(json.codecs)).map(([name, codec]) => [name, text(codec)])),
+    freshness: text(json.freshness),
   };
 }
 

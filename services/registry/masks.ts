@@ -1,6 +1,6 @@
 /** Which fields an update changes. */
-import { Fault } from "../kit/fault.ts";
-import { nearest, shown } from "./names.ts";
+import { Fault, type Mistake } from "../kit/fault.ts";
+import { nameMistakes, nearest, shown } from "./names.ts";
 
 /**
  * The named fields, or without a mask every changeable field that is set. Paths are taken in snake_case and camelCase.
@@ -22,6 +22,27 @@ export function changedFields(
     });
   if (mistakes.length) throw Fault.invalid("update_mask", mistakes);
   return new Set(paths);
+}
+
+/** `managed_by`: the name of a project, or nobody. */
+export const keeperMistakes = (managedBy: string) => (managedBy === "" ? [] : nameMistakes(managedBy, "managed_by"));
+
+const MAX_TAGS = 20;
+const MAX_TAG_LENGTH = 100;
+
+export function tagMistakes(tags: readonly string[]): Mistake[] {
+  const mistakes: Mistake[] = [];
+  if (tags.length > MAX_TAGS)
+    mistakes.push({ field: "tags", problem: `has ${tags.length}`, fix: `at most ${MAX_TAGS}` });
+  for (const [i, tag] of tags.entries()) {
+    if (tag !== "" && tag.length <= MAX_TAG_LENGTH) continue;
+    mistakes.push({
+      field: `tags[${i}]`,
+      problem: `${shown(tag)} is no tag`,
+      fix: `1 to ${MAX_TAG_LENGTH} characters`,
+    });
+  }
+  return mistakes;
 }
 
 /** Notes that people leave on a state. */

@@ -35,6 +35,16 @@ const NONE: PipeParameters = {
   attempts: 0,
   schema: "",
   timezone: "",
+  sql: "",
+  reads: [],
+  after: [],
+  refs: {},
+  retention: "",
+  ttl: "",
+  partition: "",
+  codec: "",
+  codecs: {},
+  freshness: "",
 };
 /** What holds where no layer says anything. */
 export const FALLBACK: PipeParameters = {
@@ -59,8 +69,8 @@ export function merge(...layers: readonly (PipeParameters | undefined)[]): PipeP
   return merged as unknown as PipeParameters;
 }
 
-const isEmpty = (value: string | number | readonly unknown[]) =>
-  typeof value === "number" ? value === 0 : value.length === 0;
+const isEmpty = (value: string | number | readonly unknown[] | Readonly<Record<string, unknown>>) =>
+  typeof value === "number" ? value === 0 : Object.keys(value).length === 0;
 
 /** What is wrong with one layer by itself. Fields are named below `field`. */
 export function formMistakes(p: PipeParameters, field: string): Mistake[] {

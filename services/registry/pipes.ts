@@ -7,18 +7,23 @@ import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { gridMistakes, regridded } from "./grid.ts";
-import { changedFields, noteMistakes } from "./masks.ts";
+import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
 import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { datasetMistakes, fitMistakes, formMistakes, merge } from "./parameters.ts";
 import { asReason, fingerprint, running, settledPipe } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
-const MAX_TAGS = 20;
-const MAX_TAG_LENGTH = 100;
 const MAX_FAILURE_LENGTH = 4_000;
 const SNAKE: readonly (keyof PipeParameters)[] = Object.keys(merge()) as (keyof PipeParameters)[];
-const CHANGEABLE = ["parameters", "tags", "state", "state_reason", ...SNAKE.map((field) => `parameters.${field}`)];
+const CHANGEABLE = [
+  "parameters",
+  "tags",
+  "state",
+  "state_reason",
+  "managed_by",
+  ...SNAKE.map((field) => `parameters.${field}`),
+];
 
 export function pipeMethods(store: Store): Methods<PipesServer> {
   /** What a pipe depends on. Errors: `not_found`. */
@@ -56,6 +61,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           createTime: undefined,
           updateTime: undefined,
           etag: "",
+          managedBy: given.managedBy,
           registered: undefined,
           registeredFor: "",
         };
@@ -147,22 +153,13 @@ function stateMistakes(state: PipeState): Mistake[] {
 }
 
 /** What is wrong with what a user gave, by itself. */
-function contentMistakes({ parameters, tags, stateReason }: Pipe, state: PipeState): Mistake[] {
-  const mistakes = [
+function contentMistakes({ parameters, tags, stateReason, managedBy }: Pipe, state: PipeState): Mistake[] {
+  return [
     ...formMistakes(merge(parameters), "parameters"),
     ...noteMistakes(state === PipeState.PAUSED ? stateReason : ""),
+    ...tagMistakes(tags),
+    ...keeperMistakes(managedBy),
   ];
-  if (tags.length > MAX_TAGS)
-    mistakes.push({ field: "tags", problem: `has ${tags.length}`, fix: `at most ${MAX_TAGS}` });
-  for (const [i, tag] of tags.entries()) {
-    if (tag !== "" && tag.length <= MAX_TAG_LENGTH) continue;
-    mistakes.push({
-      field: `tags[${i}]`,
-      problem: `${shown(tag)} is no tag`,
-      fix: `1 to ${MAX_TAG_LENGTH} characters`,
-    });
-  }
-  return mistakes;
 }
 
 /** What is wrong with what holds. */
@@ -192,6 +189,7 @@ async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise
 function isSet(given: Pipe, path: string): boolean {
   if (path === "parameters") return given.parameters !== undefined;
   if (path === "tags") return given.tags.length > 0;
+  if (path === "managed_by") return given.managedBy !== "";
   if (path === "state") return given.state !== PipeState.UNSPECIFIED;
   return path === "state_reason" && given.stateReason !== "";
 }
@@ -205,6 +203,7 @@ function edited(current: Pipe, given: Pipe, fields: ReadonlySet<string>): Pipe {
     }
   }
   if (fields.has("tags")) next.tags = given.tags;
+  if (fields.has("managed_by")) next.managedBy = given.managedBy;
   if (fields.has("state") && given.state !== PipeState.UNSPECIFIED && given.state !== current.state) {
     next.state = given.state;
     next.stateReason = "";

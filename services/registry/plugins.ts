@@ -1,10 +1,12 @@
 /** Plugins: publishing, versions, removal. */
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import type { PluginsServer } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { Fault } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { Semaphore } from "../kit/lifecycle.ts";
 import type { BundleLimits } from "./bundle.ts";
 import { grantChanges, widens } from "./grants-diff.ts";
+import { keeperMistakes } from "./masks.ts";
 import { idOf, pluginAndVersion, versionName } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { checkBundle, type DefaultGrants, draft, publish, refuseOtherBytes } from "./publishing.ts";
@@ -27,9 +29,11 @@ export function pluginMethods(store: Store, rules: PublishRules, closing: AbortS
     return await checkBundle(bundle, rules.limits);
   };
   return {
-    async publishPlugin({ bundle, validateOnly }) {
+    async publishPlugin({ bundle, validateOnly, managedBy = "" }) {
+      const keeper = keeperMistakes(managedBy);
+      if (keeper.length) throw Fault.invalid("plugin", keeper);
       const checked = await unpacked(bundle);
-      if (!validateOnly) return await publish(store, checked, rules.grants);
+      if (!validateOnly) return await publish(store, checked, rules.grants, managedBy);
       const name = versionName(checked.manifest.name, checked.manifest.version);
       const stored = await refuseOtherBytes(store, name, checked);
       const version = stored ?? { ...draft(checked), createTime: toTimestamp(store.now()) };

@@ -96,7 +96,12 @@ export interface Published {
  * deleted.
  * Order: blobs, version, default instance, plugin, then what follows. Publishing again finishes what a crash left.
  */
-export async function publish(store: Store, checked: CheckedBundle, grants: DefaultGrants): Promise<Published> {
+export async function publish(
+  store: Store,
+  checked: CheckedBundle,
+  grants: DefaultGrants,
+  managedBy = "",
+): Promise<Published> {
   const { manifest } = checked;
   const name = versionName(manifest.name, manifest.version);
   await refuseOtherBytes(store, name, checked);
@@ -106,15 +111,20 @@ export async function publish(store: Store, checked: CheckedBundle, grants: Defa
     // Asked again: another may have published meanwhile.
     const stored = await refuseOtherBytes(store, name, checked);
     const version = stored ?? (await store.versions.create(await storeBlobs(store, checked), store.now()));
-    return { version, created: stored === undefined, instance: await complete(store, version, grants) };
+    return { version, created: stored === undefined, instance: await complete(store, version, grants, managedBy) };
   });
 }
 
-/** All that follows from a stored version. Returns the default instance. */
-export async function complete(store: Store, version: PluginVersion, grants: DefaultGrants): Promise<string> {
+/** All that follows from a stored version; what is made is kept by `managedBy`. Returns the default instance. */
+export async function complete(
+  store: Store,
+  version: PluginVersion,
+  grants: DefaultGrants,
+  managedBy = "",
+): Promise<string> {
   const { plugin } = pluginAndVersion(version.name);
-  const instance = await defaultInstance(store, version, grants);
-  await listPlugin(store, plugin);
+  const instance = await defaultInstance(store, version, grants, managedBy);
+  await listPlugin(store, plugin, managedBy);
   await settle(store, `plugins/${plugin}`);
   return instance;
 }
@@ -160,7 +170,12 @@ async function storeBlobs(store: Store, checked: CheckedBundle): Promise<PluginV
 }
 
 /** Made when the plugin has no instance. Its config is {} with defaults; when that does not fit, it waits in ERROR. */
-async function defaultInstance(store: Store, version: PluginVersion, grants: DefaultGrants): Promise<string> {
+async function defaultInstance(
+  store: Store,
+  version: PluginVersion,
+  grants: DefaultGrants,
+  managedBy: string,
+): Promise<string> {
   const plugin = `plugins/${version.manifest?.name}`;
   const name = `instances/${version.manifest?.name}`;
   const instances = await store.instances.list();
@@ -180,13 +195,15 @@ async function defaultInstance(store: Store, version: PluginVersion, grants: Def
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    managedBy,
+    tags: [],
   };
   await store.instances.create(settledInstance(instance, [version], "allow"), store.now());
   return name;
 }
 
 /** Brings the entry of a plugin up to date with its versions; a stored version also ends an error. */
-export async function listPlugin(store: Store, id: string): Promise<void> {
+export async function listPlugin(store: Store, id: string, managedBy = ""): Promise<void> {
   const newest = latest(await versionsOf(store, id));
   const facts = {
     latestVersion: newest ? versionOf(newest) : "",
@@ -199,7 +216,10 @@ export async function listPlugin(store: Store, id: string): Promise<void> {
   const now = store.now();
   if (await store.plugins.find(name))
     await store.plugins.change(name, "", now, (current) => ({ ...current, ...facts }));
-  else await store.plugins.create({ name, ...facts, createTime: undefined, updateTime: undefined, etag: "" }, now);
+  else {
+    const made = { managedBy, createTime: undefined, updateTime: undefined, etag: "" };
+    await store.plugins.create({ name, ...facts, ...made }, now);
+  }
 }
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");

@@ -84,7 +84,15 @@ export function replacement(
     if (fresh.has(name)) {
       mistakes.push({ field: `${field}.id`, problem: `${shown(resource.id)} is there twice`, fix: "list it once" });
     }
-    fresh.set(name, { ...resource, name, origin, etag: "", createTime: undefined, updateTime: undefined });
+    fresh.set(name, {
+      ...resource,
+      name,
+      origin,
+      managedBy: "",
+      etag: "",
+      createTime: undefined,
+      updateTime: undefined,
+    });
   }
   if (mistakes.length) throw Fault.invalid("resources", mistakes);
 

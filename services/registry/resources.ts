@@ -5,14 +5,14 @@ import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { pause } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
-import { changedFields } from "./masks.ts";
+import { changedFields, keeperMistakes } from "./masks.ts";
 import { nameMistakes } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { expired, replacement, resourceMistakes } from "./replacement.ts";
 import { type Store, stale } from "./store.ts";
 
 const TEXTS = ["id", "site", "class", "subclass", "type", "endpoint", "ttl"] as const;
-const CHANGEABLE = [...TEXTS, "labels"];
+const CHANGEABLE = [...TEXTS, "labels", "managed_by"];
 /** Writes at once, of up to 10,000. */
 const PARALLEL_WRITES = 64;
 
@@ -20,7 +20,11 @@ export function resourceMethods(store: Store): Methods<ResourcesServer> {
   return {
     async createResource({ resource: given, resourceId }) {
       if (!given) throw Fault.invalid("resource", [{ field: "resource", problem: "is not set" }]);
-      refuse([...nameMistakes(resourceId, "resource_id", "resource"), ...resourceMistakes(given, "")]);
+      refuse([
+        ...nameMistakes(resourceId, "resource_id", "resource"),
+        ...resourceMistakes(given, ""),
+        ...keeperMistakes(given.managedBy),
+      ]);
       const made = { ...given, name: `resources/${resourceId}`, id: given.id || resourceId, origin: "", etag: "" };
       return { resource: await store.resources.create(made, store.now()) };
     },
@@ -36,8 +40,10 @@ export function resourceMethods(store: Store): Methods<ResourcesServer> {
 
     async updateResource({ resource: given, updateMask }) {
       if (!given) throw Fault.invalid("resource", [{ field: "resource", problem: "is not set" }]);
-      const isSet = (path: string) =>
-        path === "labels" ? Object.keys(given.labels).length > 0 : TEXTS.some((t) => t === path && given[t] !== "");
+      const isSet = (path: string) => {
+        if (path === "labels") return Object.keys(given.labels).length > 0;
+        return path === "managed_by" ? given.managedBy !== "" : TEXTS.some((t) => t === path && given[t] !== "");
+      };
       const fields = changedFields(updateMask, CHANGEABLE, isSet);
       const resource = await store.resources.change(given.name, given.etag, store.now(), (current) => {
         if (current.origin !== "") {
@@ -46,7 +52,8 @@ export function resourceMethods(store: Store): Methods<ResourcesServer> {
         const next = { ...current };
         for (const text of TEXTS) if (fields.has(text)) next[text] = given[text];
         if (fields.has("labels")) next.labels = given.labels;
-        refuse(resourceMistakes(next, ""));
+        if (fields.has("managed_by")) next.managedBy = given.managedBy;
+        refuse([...resourceMistakes(next, ""), ...keeperMistakes(next.managedBy)]);
         return next;
       });
       return { resource };

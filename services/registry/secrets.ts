@@ -16,6 +16,7 @@ import {
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import type { Logger } from "../kit/log.ts";
+import { keeperMistakes } from "./masks.ts";
 import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { type Store, stale } from "./store.ts";
@@ -34,8 +35,13 @@ export function readSecretKeys(text: string): readonly SecretKey[] {
 export function secretMethods(store: Store, keys: readonly SecretKey[]): Methods<SecretsServer> {
   const { secrets } = store;
   return {
-    async setSecret({ name, value, hosts, etag }) {
-      refuse([...nameMistakes(idOf(name, "secrets"), "name"), ...valueMistakes(value), ...hostMistakes(hosts)]);
+    async setSecret({ name, value, hosts, etag, managedBy, validateOnly = false }) {
+      refuse([
+        ...nameMistakes(idOf(name, "secrets"), "name"),
+        ...valueMistakes(value),
+        ...hostMistakes(hosts),
+        ...keeperMistakes(managedBy ?? ""),
+      ]);
       const [key] = keys;
       if (!key) {
         throw new Fault("precondition", `secrets cannot be sealed: ${SECRET_KEY_ENV} of the registry is not set`);
@@ -45,10 +51,18 @@ export function secretMethods(store: Store, keys: readonly SecretKey[]): Methods
         const now = store.now();
         const known = await secrets.find(name);
         if (etag !== "" && etag !== known?.etag) throw stale(name, etag, known?.etag);
+        const before = known && JSON.stringify([unseal(keys, known), known.hosts, known.managedBy]);
+        // Who sets a value by hand leaves it to its keeper.
+        const kept = managedBy ?? known?.managedBy ?? "";
+        const changed = before !== JSON.stringify([value, hosts, kept]);
+        if (validateOnly || (known && !changed)) return { secret: known && withoutValue(known), changed };
         const stored = known
-          ? await secrets.change(name, etag, now, (current) => ({ ...current, ...sealed }))
-          : await secrets.create({ ...sealed, createTime: undefined, updateTime: undefined, etag: "" }, now);
-        return { secret: withoutValue(stored) };
+          ? await secrets.change(name, etag, now, (current) => ({ ...current, ...sealed, managedBy: kept }))
+          : await secrets.create(
+              { ...sealed, managedBy: kept, createTime: undefined, updateTime: undefined, etag: "" },
+              now,
+            );
+        return { secret: withoutValue(stored), changed };
       });
     },
 
@@ -81,8 +95,8 @@ export async function sealAnew(store: Store, keys: readonly SecretKey[], log: Lo
   }
 }
 
-function withoutValue({ name, hosts, createTime, updateTime, etag }: SealedSecret): Secret {
-  return { name, hosts, createTime, updateTime, etag };
+function withoutValue({ name, hosts, createTime, updateTime, etag, managedBy }: SealedSecret): Secret {
+  return { name, hosts, createTime, updateTime, etag, managedBy };
 }
 
 /** Says nothing of the value but its length. */

@@ -137,6 +137,7 @@ test("config mistakes name the path, the value and the fix, and defaults are fil
 });
 
 const resource = (id: string, more: Partial<Resource> = {}): Resource => ({
+  managedBy: "",
   name: "",
   id,
   site: "",

@@ -196,7 +196,7 @@ function fetchInput({ job, subject, pipe }: Fetch, attempt: Attempt, cursor: unk
 /** A pipe as guests see it: parameters in the manifest's own writing, those that are set. */
 export function pipeInput(pipe: Pipe) {
   const { columns = [], index = [], attempts = 0, ...texts } = pipe.effective ?? {};
-  const set = Object.entries(texts).filter(([, value]) => value !== "");
+  const set = Object.entries(texts).filter(([, value]) => Object.keys(value).length > 0);
   const parameters = {
     ...Object.fromEntries(set),
     ...(columns.length > 0 && { columns: Object.fromEntries(columns.map(({ name, type }) => [name, type])) }),

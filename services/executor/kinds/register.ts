@@ -13,9 +13,10 @@ import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
 
 const ATTEMPTS = 3;
 const REGISTRY_MS = 10_000;
-const SPANS = ["schedule", "chunk", "begin", "end", "backtrack", "timeout"];
-const TEXTS = ["datetime", "target", "schema", "timezone", ...SPANS];
-const KNOWN = ["columns", "index", "attempts", ...TEXTS];
+const SPANS = ["schedule", "chunk", "begin", "end", "backtrack", "timeout", "retention", "ttl", "freshness"];
+const TEXTS = ["datetime", "target", "schema", "timezone", "partition", "codec", ...SPANS];
+const MAPS = ["columns", "codecs"];
+const KNOWN = [...MAPS, "index", "attempts", ...TEXTS];
 
 export function registerRun(_job: Job, subject: Subject, pipe: Pipe, tools: Tools): JobRun {
   const tell = async (defaults: PipeParameters | undefined, failure: string) => {
@@ -71,7 +72,7 @@ export function registerRun(_job: Job, subject: Subject, pipe: Pipe, tools: Tool
 /** The parameters of an answer, or every mistake in its form. The registry checks the values. Pure. */
 export function readDefaults(answer: unknown): PipeParameters | string {
   if (!isObject(answer)) return "the answer of register is not a JSON object";
-  const { columns, index, attempts } = answer;
+  const { columns, codecs, index, attempts } = answer;
   const mistakes = Object.keys(answer)
     .filter((key) => !KNOWN.includes(key))
     .map((key) => `${key}: is not a parameter of a pipe; there are: ${KNOWN.join(" ")}`);
@@ -80,11 +81,11 @@ export function readDefaults(answer: unknown): PipeParameters | string {
     if (value !== undefined && typeof value !== "string")
       mistakes.push(`${field}: ${JSON.stringify(value)} is not text`);
   }
-  if (
-    columns !== undefined &&
-    !(isObject(columns) && Object.values(columns).every((type) => typeof type === "string"))
-  ) {
-    mistakes.push('columns: is not {"name": "type"}');
+  for (const field of MAPS) {
+    const map = answer[field];
+    if (map === undefined || (isObject(map) && Object.values(map).every((value) => typeof value === "string")))
+      continue;
+    mistakes.push(`${field}: is not {"column": "text"}`);
   }
   if (index !== undefined && !(Array.isArray(index) && index.every((name) => typeof name === "string"))) {
     mistakes.push("index: is not an array of column names");
@@ -96,6 +97,9 @@ export function readDefaults(answer: unknown): PipeParameters | string {
   return PipeParameters.fromPartial({
     ...Object.fromEntries(texts),
     columns: listed,
+    codecs: isObject(codecs)
+      ? Object.fromEntries(Object.entries(codecs).map(([name, codec]) => [name, String(codec)]))
+      : {},
     index: Array.isArray(index) ? index.map(String) : [],
     attempts: Number(attempts ?? 0),
   });

@@ -68,6 +68,13 @@ export interface Instance {
     | undefined;
   /** Changes with every write; hand it back to write only what you have read. */
   etag: string;
+  /**
+   * Who keeps it: the project of a `millrace.yaml`, which may change and remove it. Empty: made by hand. At most 63
+   * lower-case letters, digits and `-`.
+   */
+  managedBy: string;
+  /** Free words to select instances by. At most 20. */
+  tags: string[];
 }
 
 function createBaseInstance(): Instance {
@@ -83,6 +90,8 @@ function createBaseInstance(): Instance {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    managedBy: "",
+    tags: [],
   };
 }
 
@@ -120,6 +129,12 @@ export const Instance: MessageFns<Instance> = {
     }
     if (message.etag !== "") {
       writer.uint32(90).string(message.etag);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(98).string(message.managedBy);
+    }
+    for (const v of message.tags) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -225,6 +240,22 @@ export const Instance: MessageFns<Instance> = {
             message.etag = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -259,6 +290,8 @@ export const Instance: MessageFns<Instance> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? "";
+    message.tags = object.tags?.map((e) => e) || [];
     return message;
   },
 };

@@ -55,6 +55,11 @@ export interface ListInstancesRequest {
   pageSize: number;
   /** `next_page_token` of the page before; empty for the first. */
   pageToken: string;
+  /**
+   * Which ones: tags with `and`, `or`, `not` and parentheses, such as `daily and not slow`; also `name:`, `plugin:`,
+   * `state:` and `managed_by:` with a value, where `*` stands for any text. Empty: all.
+   */
+  filter?: string | undefined;
 }
 
 /** A page of instances. */
@@ -334,7 +339,7 @@ export const GetInstanceResponse: MessageFns<GetInstanceResponse> = {
 };
 
 function createBaseListInstancesRequest(): ListInstancesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: undefined };
 }
 
 export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
@@ -344,6 +349,9 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== undefined) {
+      writer.uint32(26).string(message.filter);
     }
     return writer;
   },
@@ -377,6 +385,14 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -396,6 +412,7 @@ export const ListInstancesRequest: MessageFns<ListInstancesRequest> = {
     const message = createBaseListInstancesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? undefined;
     return message;
   },
 };

@@ -80,6 +80,11 @@ export interface Pipe {
    * PENDING again. Output only.
    */
   registeredFor: string;
+  /**
+   * Who keeps it: the project of a `millrace.yaml`, which may change and remove it. Empty: made by hand. At most 63
+   * lower-case letters, digits and `-`.
+   */
+  managedBy: string;
 }
 
 function createBasePipe(): Pipe {
@@ -99,6 +104,7 @@ function createBasePipe(): Pipe {
     etag: "",
     registered: undefined,
     registeredFor: "",
+    managedBy: "",
   };
 }
 
@@ -148,6 +154,9 @@ export const Pipe: MessageFns<Pipe> = {
     }
     if (message.registeredFor !== "") {
       writer.uint32(122).string(message.registeredFor);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(130).string(message.managedBy);
     }
     return writer;
   },
@@ -285,6 +294,14 @@ export const Pipe: MessageFns<Pipe> = {
             message.registeredFor = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -327,6 +344,7 @@ export const Pipe: MessageFns<Pipe> = {
       ? PipeParameters.fromPartial(object.registered)
       : undefined;
     message.registeredFor = object.registeredFor ?? "";
+    message.managedBy = object.managedBy ?? "";
     return message;
   },
 };

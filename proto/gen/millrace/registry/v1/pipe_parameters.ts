@@ -39,6 +39,48 @@ export interface PipeParameters {
   schema: string;
   /** Zone that times without an offset are in, an IANA name such as `Europe/Berlin`. Empty: such times are refused. */
   timezone: string;
+  /**
+   * The rows as a SELECT that runs inside ClickHouse, for pipes of the built-in connector `sql`, and only those. It names
+   * the window as {begin} and {end}, both of type timestamp. At most 100,000 characters.
+   */
+  sql: string;
+  /** Datasets that `sql` may read. Nothing else can be read. At most 100. */
+  reads: string[];
+  /**
+   * Pipes, by id, that this one is made from: a window runs when all their windows that touch it are done, and again
+   * when one of these has another result. No circles. At most 20.
+   */
+  after: string[];
+  /**
+   * Parameters taken from another pipe, by field: {"columns": "pipes/a.b/parameters/columns"}. The value is what holds
+   * for that pipe now; `*` takes every parameter that this pipe does not set, save `target`. At most 40.
+   */
+  refs: { [key: string]: string };
+  /** How long rows are kept by their `datetime`: older ones are not seen, and deleted. At least `1h`. Empty: for ever. */
+  retention: string;
+  /** How long rows are kept after they were stored. At least `1h`. Empty: for ever. */
+  ttl: string;
+  /**
+   * How the table is cut, by `datetime` or else by when rows came: `day`, `month`, `none`. Empty: by the month in which
+   * rows came. It cannot be changed once there are rows.
+   */
+  partition: string;
+  /** Compression of columns that `codecs` does not name, as ClickHouse writes it: `ZSTD(3)`. Empty: the server's. */
+  codec: string;
+  /** Compression by column: {"temp": "Gorilla, ZSTD"}. */
+  codecs: { [key: string]: string };
+  /** How old the newest fetched moment may be, for example `1h`, before the pipe counts as late. Empty: no objective. */
+  freshness: string;
+}
+
+export interface PipeParameters_RefsEntry {
+  key: string;
+  value: string;
+}
+
+export interface PipeParameters_CodecsEntry {
+  key: string;
+  value: string;
 }
 
 /** One declared column. */
@@ -64,6 +106,16 @@ function createBasePipeParameters(): PipeParameters {
     attempts: 0,
     schema: "",
     timezone: "",
+    sql: "",
+    reads: [],
+    after: [],
+    refs: {},
+    retention: "",
+    ttl: "",
+    partition: "",
+    codec: "",
+    codecs: {},
+    freshness: "",
   };
 }
 
@@ -107,6 +159,36 @@ export const PipeParameters: MessageFns<PipeParameters> = {
     }
     if (message.timezone !== "") {
       writer.uint32(106).string(message.timezone);
+    }
+    if (message.sql !== "") {
+      writer.uint32(114).string(message.sql);
+    }
+    for (const v of message.reads) {
+      writer.uint32(122).string(v!);
+    }
+    for (const v of message.after) {
+      writer.uint32(130).string(v!);
+    }
+    globalThis.Object.entries(message.refs).forEach(([key, value]: [string, string]) => {
+      PipeParameters_RefsEntry.encode({ key: key as any, value }, writer.uint32(138).fork()).join();
+    });
+    if (message.retention !== "") {
+      writer.uint32(146).string(message.retention);
+    }
+    if (message.ttl !== "") {
+      writer.uint32(154).string(message.ttl);
+    }
+    if (message.partition !== "") {
+      writer.uint32(162).string(message.partition);
+    }
+    if (message.codec !== "") {
+      writer.uint32(170).string(message.codec);
+    }
+    globalThis.Object.entries(message.codecs).forEach(([key, value]: [string, string]) => {
+      PipeParameters_CodecsEntry.encode({ key: key as any, value }, writer.uint32(178).fork()).join();
+    });
+    if (message.freshness !== "") {
+      writer.uint32(186).string(message.freshness);
     }
     return writer;
   },
@@ -228,6 +310,92 @@ export const PipeParameters: MessageFns<PipeParameters> = {
             message.timezone = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.sql = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.reads.push(reader.string());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.after.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            const entry17 = PipeParameters_RefsEntry.decode(reader, reader.uint32());
+            if (entry17.value !== undefined) {
+              message.refs[entry17.key] = entry17.value;
+            }
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.retention = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.ttl = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.partition = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.codec = reader.string();
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            const entry22 = PipeParameters_CodecsEntry.decode(reader, reader.uint32());
+            if (entry22.value !== undefined) {
+              message.codecs[entry22.key] = entry22.value;
+            }
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.freshness = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -258,6 +426,166 @@ export const PipeParameters: MessageFns<PipeParameters> = {
     message.attempts = object.attempts ?? 0;
     message.schema = object.schema ?? "";
     message.timezone = object.timezone ?? "";
+    message.sql = object.sql ?? "";
+    message.reads = object.reads?.map((e) => e) || [];
+    message.after = object.after?.map((e) => e) || [];
+    message.refs = (globalThis.Object.entries(object.refs ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.retention = object.retention ?? "";
+    message.ttl = object.ttl ?? "";
+    message.partition = object.partition ?? "";
+    message.codec = object.codec ?? "";
+    message.codecs = (globalThis.Object.entries(object.codecs ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.freshness = object.freshness ?? "";
+    return message;
+  },
+};
+
+function createBasePipeParameters_RefsEntry(): PipeParameters_RefsEntry {
+  return { key: "", value: "" };
+}
+
+export const PipeParameters_RefsEntry: MessageFns<PipeParameters_RefsEntry> = {
+  encode(message: PipeParameters_RefsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PipeParameters_RefsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePipeParameters_RefsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PipeParameters_RefsEntry>): PipeParameters_RefsEntry {
+    return PipeParameters_RefsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PipeParameters_RefsEntry>): PipeParameters_RefsEntry {
+    const message = createBasePipeParameters_RefsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePipeParameters_CodecsEntry(): PipeParameters_CodecsEntry {
+  return { key: "", value: "" };
+}
+
+export const PipeParameters_CodecsEntry: MessageFns<PipeParameters_CodecsEntry> = {
+  encode(message: PipeParameters_CodecsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PipeParameters_CodecsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePipeParameters_CodecsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PipeParameters_CodecsEntry>): PipeParameters_CodecsEntry {
+    return PipeParameters_CodecsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PipeParameters_CodecsEntry>): PipeParameters_CodecsEntry {
+    const message = createBasePipeParameters_CodecsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

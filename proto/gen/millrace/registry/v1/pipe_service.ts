@@ -52,6 +52,12 @@ export interface ListPipesRequest {
   pageSize: number;
   /** `next_page_token` of the page before; empty for the first. */
   pageToken: string;
+  /**
+   * Which ones: tags with `and`, `or`, `not` and parentheses, such as `daily and not slow`; also `name:`,
+   * `instance:`, `metric:`, `location:`, `state:` and `managed_by:` with a value, where `*` stands for any text.
+   * Empty: all.
+   */
+  filter?: string | undefined;
 }
 
 /** A page of pipes. */
@@ -331,7 +337,7 @@ export const GetPipeResponse: MessageFns<GetPipeResponse> = {
 };
 
 function createBaseListPipesRequest(): ListPipesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: undefined };
 }
 
 export const ListPipesRequest: MessageFns<ListPipesRequest> = {
@@ -341,6 +347,9 @@ export const ListPipesRequest: MessageFns<ListPipesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== undefined) {
+      writer.uint32(26).string(message.filter);
     }
     return writer;
   },
@@ -374,6 +383,14 @@ export const ListPipesRequest: MessageFns<ListPipesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -393,6 +410,7 @@ export const ListPipesRequest: MessageFns<ListPipesRequest> = {
     const message = createBaseListPipesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? undefined;
     return message;
   },
 };

@@ -59,6 +59,8 @@ export interface Plugin {
     | undefined;
   /** Changes with every write; hand it back to write only what you have read. */
   etag: string;
+  /** Whose publication made it, see `managed_by` of instances. Output only. */
+  managedBy: string;
 }
 
 /** One immutable version of a plugin: a module and what it may touch. */
@@ -108,6 +110,7 @@ function createBasePlugin(): Plugin {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    managedBy: "",
   };
 }
 
@@ -139,6 +142,9 @@ export const Plugin: MessageFns<Plugin> = {
     }
     if (message.etag !== "") {
       writer.uint32(74).string(message.etag);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(82).string(message.managedBy);
     }
     return writer;
   },
@@ -228,6 +234,14 @@ export const Plugin: MessageFns<Plugin> = {
             message.etag = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -258,6 +272,7 @@ export const Plugin: MessageFns<Plugin> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? "";
     return message;
   },
 };

@@ -52,6 +52,8 @@ export interface PublishPluginRequest {
   bundle: Buffer;
   /** Check only; store nothing. */
   validateOnly: boolean;
+  /** Who keeps the plugin and its default instance, when this publication makes them. */
+  managedBy?: string | undefined;
 }
 
 /** What was stored. */
@@ -169,7 +171,7 @@ export interface DeletePluginResponse {
 }
 
 function createBasePublishPluginRequest(): PublishPluginRequest {
-  return { bundle: Buffer.alloc(0), validateOnly: false };
+  return { bundle: Buffer.alloc(0), validateOnly: false, managedBy: undefined };
 }
 
 export const PublishPluginRequest: MessageFns<PublishPluginRequest> = {
@@ -179,6 +181,9 @@ export const PublishPluginRequest: MessageFns<PublishPluginRequest> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(16).bool(message.validateOnly);
+    }
+    if (message.managedBy !== undefined) {
+      writer.uint32(26).string(message.managedBy);
     }
     return writer;
   },
@@ -212,6 +217,14 @@ export const PublishPluginRequest: MessageFns<PublishPluginRequest> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -231,6 +244,7 @@ export const PublishPluginRequest: MessageFns<PublishPluginRequest> = {
     const message = createBasePublishPluginRequest();
     message.bundle = object.bundle ?? Buffer.alloc(0);
     message.validateOnly = object.validateOnly ?? false;
+    message.managedBy = object.managedBy ?? undefined;
     return message;
   },
 };

@@ -84,6 +84,13 @@ export interface Poller {
     | undefined;
   /** Changes with every write; hand it back to write only what you have read. */
   etag: string;
+  /**
+   * Who keeps it: the project of a `millrace.yaml`, which may change and remove it. Empty: made by hand. At most 63
+   * lower-case letters, digits and `-`.
+   */
+  managedBy: string;
+  /** Free words to select pollers by. At most 20. */
+  tags: string[];
 }
 
 function createBasePoller(): Poller {
@@ -100,6 +107,8 @@ function createBasePoller(): Poller {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    managedBy: "",
+    tags: [],
   };
 }
 
@@ -140,6 +149,12 @@ export const Poller: MessageFns<Poller> = {
     }
     if (message.etag !== "") {
       writer.uint32(98).string(message.etag);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(106).string(message.managedBy);
+    }
+    for (const v of message.tags) {
+      writer.uint32(114).string(v!);
     }
     return writer;
   },
@@ -253,6 +268,22 @@ export const Poller: MessageFns<Poller> = {
             message.etag = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -286,6 +317,8 @@ export const Poller: MessageFns<Poller> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? "";
+    message.tags = object.tags?.map((e) => e) || [];
     return message;
   },
 };

@@ -55,6 +55,11 @@ export interface ListPollersRequest {
   pageSize: number;
   /** `next_page_token` of the page before; empty for the first. */
   pageToken: string;
+  /**
+   * Which ones: tags with `and`, `or`, `not` and parentheses, such as `daily and not slow`; also `name:`,
+   * `instance:`, `kind:`, `state:` and `managed_by:` with a value, where `*` stands for any text. Empty: all.
+   */
+  filter?: string | undefined;
 }
 
 /** A page of pollers. */
@@ -332,7 +337,7 @@ export const GetPollerResponse: MessageFns<GetPollerResponse> = {
 };
 
 function createBaseListPollersRequest(): ListPollersRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: undefined };
 }
 
 export const ListPollersRequest: MessageFns<ListPollersRequest> = {
@@ -342,6 +347,9 @@ export const ListPollersRequest: MessageFns<ListPollersRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== undefined) {
+      writer.uint32(26).string(message.filter);
     }
     return writer;
   },
@@ -375,6 +383,14 @@ export const ListPollersRequest: MessageFns<ListPollersRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -394,6 +410,7 @@ export const ListPollersRequest: MessageFns<ListPollersRequest> = {
     const message = createBaseListPollersRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? undefined;
     return message;
   },
 };

@@ -40,6 +40,11 @@ export interface Resource {
     | undefined;
   /** Changes with every write; hand it back to write only what you have read. */
   etag: string;
+  /**
+   * Who keeps it: the project of a `millrace.yaml`, which may change and remove it. Empty: made by hand. At most 63
+   * lower-case letters, digits and `-`.
+   */
+  managedBy: string;
 }
 
 export interface Resource_LabelsEntry {
@@ -62,6 +67,7 @@ function createBaseResource(): Resource {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    managedBy: "",
   };
 }
 
@@ -105,6 +111,9 @@ export const Resource: MessageFns<Resource> = {
     }
     if (message.etag !== "") {
       writer.uint32(106).string(message.etag);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(114).string(message.managedBy);
     }
     return writer;
   },
@@ -229,6 +238,14 @@ export const Resource: MessageFns<Resource> = {
             message.etag = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -271,6 +288,7 @@ export const Resource: MessageFns<Resource> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? "";
     return message;
   },
 };

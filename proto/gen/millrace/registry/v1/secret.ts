@@ -27,6 +27,11 @@ export interface Secret {
     | undefined;
   /** Changes with every write. */
   etag: string;
+  /**
+   * Who keeps it: the project of a `millrace.yaml`, which may change and remove it. Empty: made by hand. At most 63
+   * lower-case letters, digits and `-`.
+   */
+  managedBy: string;
 }
 
 /** A secret as the bus keeps it; in no answer of any method. The registry writes it, executors open it. */
@@ -49,10 +54,12 @@ export interface SealedSecret {
   keyId: string;
   /** AES-256-GCM: nonce of 12 bytes, tag of 16 bytes, ciphertext. */
   sealed: Buffer;
+  /** As in Secret. */
+  managedBy: string;
 }
 
 function createBaseSecret(): Secret {
-  return { name: "", hosts: [], createTime: undefined, updateTime: undefined, etag: "" };
+  return { name: "", hosts: [], createTime: undefined, updateTime: undefined, etag: "", managedBy: "" };
 }
 
 export const Secret: MessageFns<Secret> = {
@@ -71,6 +78,9 @@ export const Secret: MessageFns<Secret> = {
     }
     if (message.etag !== "") {
       writer.uint32(42).string(message.etag);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(50).string(message.managedBy);
     }
     return writer;
   },
@@ -128,6 +138,14 @@ export const Secret: MessageFns<Secret> = {
             message.etag = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -154,6 +172,7 @@ export const Secret: MessageFns<Secret> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? "";
     return message;
   },
 };
@@ -167,6 +186,7 @@ function createBaseSealedSecret(): SealedSecret {
     etag: "",
     keyId: "",
     sealed: Buffer.alloc(0),
+    managedBy: "",
   };
 }
 
@@ -192,6 +212,9 @@ export const SealedSecret: MessageFns<SealedSecret> = {
     }
     if (message.sealed.length !== 0) {
       writer.uint32(58).bytes(message.sealed);
+    }
+    if (message.managedBy !== "") {
+      writer.uint32(66).string(message.managedBy);
     }
     return writer;
   },
@@ -265,6 +288,14 @@ export const SealedSecret: MessageFns<SealedSecret> = {
             message.sealed = Buffer.from(reader.bytes());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -293,6 +324,7 @@ export const SealedSecret: MessageFns<SealedSecret> = {
     message.etag = object.etag ?? "";
     message.keyId = object.keyId ?? "";
     message.sealed = object.sealed ?? Buffer.alloc(0);
+    message.managedBy = object.managedBy ?? "";
     return message;
   },
 };

@@ -30,12 +30,22 @@ export interface SetSecretRequest {
   hosts: string[];
   /** Empty, or the etag that was read. */
   etag: string;
+  /** Who keeps it, see `managed_by` of instances. */
+  managedBy?:
+    | string
+    | undefined;
+  /** Tell whether it would change; store nothing. */
+  validateOnly?: boolean | undefined;
 }
 
 /** The secret, without its value. */
 export interface SetSecretResponse {
   /** The secret. */
-  secret: Secret | undefined;
+  secret:
+    | Secret
+    | undefined;
+  /** Whether value, hosts or keeper differ from what was stored. */
+  changed: boolean;
 }
 
 /** Which page. */
@@ -67,7 +77,7 @@ export interface DeleteSecretResponse {
 }
 
 function createBaseSetSecretRequest(): SetSecretRequest {
-  return { name: "", value: "", hosts: [], etag: "" };
+  return { name: "", value: "", hosts: [], etag: "", managedBy: undefined, validateOnly: undefined };
 }
 
 export const SetSecretRequest: MessageFns<SetSecretRequest> = {
@@ -83,6 +93,12 @@ export const SetSecretRequest: MessageFns<SetSecretRequest> = {
     }
     if (message.etag !== "") {
       writer.uint32(34).string(message.etag);
+    }
+    if (message.managedBy !== undefined) {
+      writer.uint32(42).string(message.managedBy);
+    }
+    if (message.validateOnly !== undefined) {
+      writer.uint32(48).bool(message.validateOnly);
     }
     return writer;
   },
@@ -132,6 +148,22 @@ export const SetSecretRequest: MessageFns<SetSecretRequest> = {
             message.etag = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.managedBy = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -153,18 +185,23 @@ export const SetSecretRequest: MessageFns<SetSecretRequest> = {
     message.value = object.value ?? "";
     message.hosts = object.hosts?.map((e) => e) || [];
     message.etag = object.etag ?? "";
+    message.managedBy = object.managedBy ?? undefined;
+    message.validateOnly = object.validateOnly ?? undefined;
     return message;
   },
 };
 
 function createBaseSetSecretResponse(): SetSecretResponse {
-  return { secret: undefined };
+  return { secret: undefined, changed: false };
 }
 
 export const SetSecretResponse: MessageFns<SetSecretResponse> = {
   encode(message: SetSecretResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.secret !== undefined) {
       Secret.encode(message.secret, writer.uint32(10).fork()).join();
+    }
+    if (message.changed !== false) {
+      writer.uint32(16).bool(message.changed);
     }
     return writer;
   },
@@ -190,6 +227,14 @@ export const SetSecretResponse: MessageFns<SetSecretResponse> = {
             message.secret = Secret.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.changed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -210,6 +255,7 @@ export const SetSecretResponse: MessageFns<SetSecretResponse> = {
     message.secret = (object.secret !== undefined && object.secret !== null)
       ? Secret.fromPartial(object.secret)
       : undefined;
+    message.changed = object.changed ?? false;
     return message;
   },
 };
