@@ -67,13 +67,16 @@ export function unseal(keys: readonly SecretKey[], secret: SealedSecret): string
   }
 }
 
-const PERMISSION = /^([a-z][a-z0-9-]{0,62})(!?)$/;
-export const SECRET_FIX = 'write a secret\'s name, or "name!" to let the guest read the value itself';
+/** Any secret that the other side names: for plugins whose config says which. */
+export const ANY_SECRET = "*";
+const PERMISSION = /^(?:([a-z][a-z0-9-]{0,62})(!?)|\*)$/;
+export const SECRET_FIX =
+  'write a secret\'s name, "name!" to let the guest read the value itself, or "*" for those that the operator names';
 
-/** `name` or `name!`; undefined when it is neither. */
+/** `name`, `name!` or `*`; undefined when it is none of them. */
 export function parseSecretPermission(text: string): { readonly name: string; readonly plain: boolean } | undefined {
-  const [, name, mark] = PERMISSION.exec(text) ?? [];
-  return name === undefined ? undefined : { name, plain: mark === "!" };
+  const [whole, name = ANY_SECRET, mark] = PERMISSION.exec(text) ?? [];
+  return whole === undefined ? undefined : { name, plain: mark === "!" };
 }
 
 export const HOST_FIX = 'write "api.example.org", "*.example.org" or "api.example.org:8443"';

@@ -8,7 +8,7 @@ import {
   parseSocketPattern,
   type SocketScheme,
 } from "../../proto/patterns.ts";
-import { parseSecretPermission } from "../../proto/secrets.ts";
+import { ANY_SECRET, parseSecretPermission } from "../../proto/secrets.ts";
 import { parseUrlPattern, type UrlPattern } from "../../proto/url-pattern.ts";
 
 export interface EffectiveGrants {
@@ -55,12 +55,13 @@ export function effectiveGrants(
 
 const NOTHING: Permissions = Permissions.fromPartial({});
 
-/** `name!` on all sides lets the value be read; where one says only `name`, it may be used. */
+/** `name!` on all sides lets the value be read, else it may be used. `*` takes what another side names, never all. */
 function secretsOf(sides: readonly Permissions[]): Map<string, boolean> {
   const named = sides.map(({ secrets }) => secrets.flatMap((text) => parseSecretPermission(text) ?? []));
   const everywhere = (fits: (one: { name: string; plain: boolean }) => boolean) =>
     named.every((side) => side.some((one) => fits(one)));
-  const names = new Set(named[0]?.map(({ name }) => name).filter((name) => everywhere((one) => one.name === name)));
+  const may = (name: string) => everywhere((one) => one.name === name || one.name === ANY_SECRET);
+  const names = new Set(named.flat().flatMap(({ name }) => (name !== ANY_SECRET && may(name) ? [name] : [])));
   return new Map([...names].map((name) => [name, everywhere((one) => one.name === name && one.plain)]));
 }
 

@@ -2,6 +2,7 @@
 import { Permissions } from "../../proto/gen/millrace/registry/v1/permissions.ts";
 import { type GrantChange, GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { parseContextPattern } from "../../proto/patterns.ts";
+import { ANY_SECRET } from "../../proto/secrets.ts";
 
 /**
  * What becomes of an instance that is granted all that is asked for, when a newer version asks for more: it gets it, or
@@ -57,10 +58,11 @@ function changesOf(permission: string, before: readonly Ask[], after: readonly A
 
 const exact = (text: string): Ask => ({ text, covers: (other) => other.text === text });
 
-/** `name!` lets the guest read the value, and use it as `name` does. */
+/** `name!` lets the guest read the value, and use it as `name` does; `*` is every secret to use, none to read. */
 const secretAsk = (text: string): Ask => ({
   text,
-  covers: (other) => other.text === text || `${other.text}!` === text,
+  covers: (other) =>
+    other.text === text || `${other.text}!` === text || (text === ANY_SECRET && !other.text.endsWith("!")),
 });
 
 /** `*` stands for any text. A pattern that takes another's `*` for ordinary text takes all that it stands for. */

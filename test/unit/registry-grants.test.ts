@@ -39,6 +39,8 @@ describe("changes of permissions", () => {
     ["other methods", http("https://x.org/*", "GET"), http("https://x.org/*", "PUT"), ["added http", "removed http"]],
     ["reading a secret", { secrets: ["k"] }, { secrets: ["k!"] }, ["widened secrets"]],
     ["no longer reading it", { secrets: ["k!"] }, { secrets: ["k"] }, ["narrowed secrets"]],
+    ["any secret that is named", { secrets: ["k"] }, { secrets: ["*"] }, ["widened secrets"]],
+    ["not reading it", { secrets: ["k!"] }, { secrets: ["*"] }, ["added secrets", "removed secrets"]],
     ["any function", { call: ["a/b"] }, { call: ["a/*"] }, ["widened call"]],
     ["any port of a socket", { sockets: ["tcp://h:1"] }, { sockets: ["tcp://h:*"] }, ["widened sockets"]],
     [

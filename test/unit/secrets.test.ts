@@ -49,7 +49,10 @@ describe("granted secrets", () => {
     [[], ["a!"], {}],
     [["a"], [], {}],
     [["*", "a b"], "all", {}],
-    [["*"], ["a"], {}],
+    [["*"], ["a"], { a: false }],
+    [["*"], ["a!"], { a: false }],
+    [["a!"], ["*"], { a: false }],
+    [["*"], ["*"], {}],
   ];
   test.each(table)("%j and %j", (asked, given, granted) => {
     const requested = Permissions.fromPartial({ secrets: asked });
@@ -60,8 +63,9 @@ describe("granted secrets", () => {
     expect(Object.fromEntries(effectiveGrants(requested, grants).secrets)).toEqual(granted);
   });
   test("names", () => {
+    expect(parseSecretPermission("*")).toEqual({ name: "*", plain: false });
     expect(parseSecretPermission("api-key!")).toEqual({ name: "api-key", plain: true });
-    for (const bad of ["", "!", "A", "a_b", "a!!", "a b", "*"]) expect(parseSecretPermission(bad)).toBeUndefined();
+    for (const bad of ["", "!", "A", "a_b", "a!!", "a b", "*!", "a*"]) expect(parseSecretPermission(bad)).toBeUndefined();
   });
 });
 
