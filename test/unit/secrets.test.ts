@@ -65,7 +65,8 @@ describe("granted secrets", () => {
   test("names", () => {
     expect(parseSecretPermission("*")).toEqual({ name: "*", plain: false });
     expect(parseSecretPermission("api-key!")).toEqual({ name: "api-key", plain: true });
-    for (const bad of ["", "!", "A", "a_b", "a!!", "a b", "*!", "a*"]) expect(parseSecretPermission(bad)).toBeUndefined();
+    for (const bad of ["", "!", "A", "a_b", "a!!", "a b", "*!", "a*"])
+      expect(parseSecretPermission(bad)).toBeUndefined();
   });
 });
 
