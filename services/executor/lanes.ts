@@ -1,7 +1,7 @@
 /** The pool of lanes: admission, placing calls, the warm spare, and the watchdog that ends a lane held by its guest. */
 import { setFlagsFromString } from "node:v8";
 import { Fault } from "../kit/fault.ts";
-import { pause } from "../kit/lifecycle.ts";
+import { pause, within } from "../kit/lifecycle.ts";
 import { forEver, retry } from "../kit/retry.ts";
 import { LaneLink, NOT_BEGUN, type Verdict } from "./lane-link.ts";
 import { ModuleCache } from "./module-cache.ts";
@@ -21,6 +21,8 @@ const WATCH_EVERY_MS = 20;
 const CLOSE_GRACE_MS = 10_000;
 /** Ending a thread takes 1 to 10 ms; longer means a guest in one long bulk operation, and is worth a line. */
 const SLOW_END_MS = 250;
+/** Some constructs have no point at which V8 looks for interrupts: a row of bulk operations without a loop. */
+const STUCK_MS = 5_000;
 
 interface Queued {
   readonly place: (lane: LaneLink) => void;
@@ -106,7 +108,7 @@ export class LanePool implements Sandbox {
     const lanes = [...this.#lanes, ...this.#booting, ...(this.#spare ? [this.#spare] : [])];
     this.#lanes = [];
     this.#spare = undefined;
-    await Promise.all([...lanes.map((lane) => lane.end(fault)), ...this.#endings]);
+    await Promise.all([...lanes.map((lane) => this.#gone(lane.end(fault))), ...this.#endings]);
   }
 
   /** A lane with a place taken in it; waits for one in order. Undefined when cancelled meanwhile. */
@@ -180,18 +182,33 @@ export class LanePool implements Sandbox {
     for (const lane of [...this.#lanes]) {
       const verdict = lane.judge();
       if (!verdict) continue;
-      const sinceMs = performance.now();
-      const { label, reason } = verdict;
-      const ended = lane.end(new Fault("unavailable", `the lane was ended by another guest (${label})`));
+      const ended = lane.end(new Fault("unavailable", `the lane was ended by another guest (${verdict.label})`));
       this.#lanesKilled += 1;
       this.#replace(lane);
-      const noted = ended.then(() => {
-        const tookMs = Math.round(performance.now() - sinceMs);
-        this.#options.log[tookMs > SLOW_END_MS ? "error" : "warn"]({ label, reason, tookMs }, "a lane was ended");
-        this.#endings.delete(noted);
-      });
+      const noted = this.#note(ended, verdict).finally(() => this.#endings.delete(noted));
       this.#endings.add(noted);
     }
+  }
+
+  async #note(ended: Promise<void>, { label, reason, call }: Verdict): Promise<void> {
+    const { log } = this.#options;
+    const sinceMs = performance.now();
+    const gone = await this.#gone(ended);
+    const tookMs = Math.round(performance.now() - sinceMs);
+    if (gone) return log[tookMs > SLOW_END_MS ? "error" : "warn"]({ label, reason, tookMs }, "a lane was ended");
+    call?.onStuck?.();
+    log.error({ label, reason, tookMs }, "a lane cannot be ended: its thread takes a core until the process ends");
+  }
+
+  /** Whether the thread ends; if not, it is left behind. */
+  async #gone(ended: Promise<void>): Promise<boolean> {
+    const stuckMs = this.#options.stuckMs ?? STUCK_MS;
+    const gone = await within(stuckMs, "a thread", ended).then(
+      () => true,
+      () => false,
+    );
+    if (!gone) this.#options.onStuck?.();
+    return gone;
   }
 
   #broken(lane: LaneLink, verdict: Verdict): void {

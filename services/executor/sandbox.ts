@@ -111,6 +111,8 @@ export interface GuestCall {
    * a place, guests that wait for each other could fill every lane.
    */
   readonly nested?: boolean;
+  /** Told when this guest's thread did not end although it was told to: only the end of the process ends it. */
+  readonly onStuck?: () => void;
   /** Who this is, for the log: "weather/fetch". */
   readonly label: string;
 }
@@ -152,6 +154,10 @@ export interface SandboxOptions {
   readonly maxQueued?: number;
   /** How long closing waits for running calls before their lanes are ended. Default 10 s. */
   readonly closeGraceMs?: number;
+  /** A thread that lives so long after it was told to end cannot be ended. Default 5 s. */
+  readonly stuckMs?: number;
+  /** Told of each such thread: it takes a core until the process ends, and ending that in order waits for it. */
+  readonly onStuck?: () => void;
   readonly log: Logger;
 }
 
