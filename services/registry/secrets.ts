@@ -55,7 +55,7 @@ export function secretMethods(store: Store, keys: readonly SecretKey[]): Methods
         // Who sets a value by hand leaves it to its keeper.
         const kept = managedBy ?? known?.managedBy ?? "";
         const changed = before !== JSON.stringify([value, hosts, kept]);
-        if (validateOnly || (known && !changed)) return { secret: known && withoutValue(known), changed };
+        if (validateOnly) return { secret: known && withoutValue(known), changed };
         const stored = known
           ? await secrets.change(name, etag, now, (current) => ({ ...current, ...sealed, managedBy: kept }))
           : await secrets.create(
