@@ -1,7 +1,9 @@
 /** Every command of the CLI: the table is the help. */
+import { authorCommands } from "./author-commands.ts";
 import { clusterCommands } from "./cluster-commands.ts";
 import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
+import { contextCommands } from "./context-commands.ts";
 import { dataCommands } from "./data-commands.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
@@ -22,10 +24,12 @@ export const commands: readonly Command[] = [
   ...serverCommands,
   ...clusterCommands,
   ...byNoun([
+    ...authorCommands,
     ...pluginCommands,
     ...grantCommands,
     ...secretCommands,
     ...collectionCommands,
+    ...contextCommands,
     ...dataCommands,
     ...functionCommands,
     pipeEditCommand,

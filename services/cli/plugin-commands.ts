@@ -6,75 +6,35 @@ import { Plugin, PluginState, PluginVersion } from "../../proto/gen/millrace/reg
 import { PluginsService, PublishPluginResponse } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { apiOf, enumName, named, showTime } from "./api.ts";
-import { buildPlugin } from "./build.ts";
+import { building } from "./build-progress.ts";
+import { buildAside } from "./build-thread.ts";
 import { PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
-import { newPlugin } from "./new-plugin.ts";
+import { jsonFlag } from "./json-flag.ts";
 import { restJson } from "./rest-json.ts";
-import { table } from "./terminal.ts";
+import { type Terminal, table } from "./terminal.ts";
 
 const instanceJson = (instance: Instance | undefined) =>
   instance && restJson("millrace.registry.v1.Instance", Instance, instance);
 
 /** A bundle as it is, or a source folder built first. */
-async function bundleOf(path: string): Promise<Buffer> {
+async function bundleOf(path: string, terminal: Terminal): Promise<Buffer> {
   const found = await stat(path).catch(() => undefined);
   if (!found) {
     const fix = "name a bundle (.tgz) or a plugin's folder";
     throw Fault.invalid("plugin publish", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
   }
-  return readFile(found.isDirectory() ? (await buildPlugin(path)).path : path);
-}
-
-/** A JSON object given as text, or as `@file`. */
-export async function jsonFlag(raw: string | boolean | undefined, field: string): Promise<Record<string, unknown>> {
-  if (typeof raw !== "string") return {};
-  const text = raw.startsWith("@") ? await readFile(raw.slice(1), "utf8") : raw;
-  try {
-    const value: unknown = JSON.parse(text);
-    if (value && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
-    throw new SyntaxError("it is not an object");
-  } catch (thrown) {
-    const problem = `is not a JSON object: ${Fault.from(thrown).message}`;
-    throw Fault.invalid(field, [{ field, problem, fix: 'write it as {"key": value}, or as @file' }]);
-  }
+  return readFile(found.isDirectory() ? (await buildAside(path, building(terminal))).path : path);
 }
 
 export const pluginCommands: readonly Command[] = [
-  {
-    path: "plugin new",
-    args: "<language> <folder>",
-    doc: "Makes a small plugin to begin from: typescript, python, go, rust, c, cpp or zig. The folder names it.",
-    flags: {},
-    async run({ args, terminal }) {
-      const made = await newPlugin(args[0] as string, args[1] as string);
-      terminal.result(
-        () => made,
-        () => `${made.folder} is made; next: plugin publish ${args[1]}`,
-      );
-    },
-  },
-  {
-    path: "plugin build",
-    args: "<folder>",
-    doc: "Builds a plugin's folder into a bundle, in whatever language it is written.",
-    flags: {},
-    async run({ args, terminal }) {
-      const built = await buildPlugin(args[0] as string);
-      const how = built.cached ? "built before" : `built in ${built.ms.toFixed(0)} ms`;
-      terminal.result(
-        () => built,
-        () => `${built.path}: ${built.bytes} bytes, ${how}`,
-      );
-    },
-  },
   {
     path: "plugin publish",
     args: "<bundle-or-folder>",
     doc: "Checks a bundle and stores it as a version; a source folder is built first.",
     flags: { check: { type: "boolean", doc: "check only, store nothing" } },
     async run(invocation) {
-      const bundle = await bundleOf(invocation.args[0] as string);
+      const bundle = await bundleOf(invocation.args[0] as string, invocation.terminal);
       using api = apiOf(invocation);
       const request = { bundle, validateOnly: invocation.flags.check === true };
       const response = await api.call(PluginsService.publishPlugin, request);

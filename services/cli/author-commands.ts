@@ -1,0 +1,59 @@
+/** Commands that an author works with. What they run is loaded only when they do: a sandbox, compilers. */
+
+import { building } from "./build-progress.ts";
+import { buildAside } from "./build-thread.ts";
+import type { Command } from "./command.ts";
+import { newPlugin } from "./new-plugin.ts";
+
+const PLUGIN = "<folder-bundle-or-wasm>";
+
+/** What a run of a plugin on this machine is told. */
+const runFlags = {
+  config: { type: "string", doc: "the instance's config: a JSON object, or @file" },
+  grant: { type: "string", doc: "what the operator would allow: a JSON object of permissions, or @file" },
+  grants: { type: "string", doc: '"manifest" (the default) allows what the manifest asks for, "none" nothing' },
+  secrets: { type: "string", doc: '@file with {"name": {"value": "…", "hosts": ["api.example.org"]}}' },
+} as const;
+
+export const authorCommands: readonly Command[] = [
+  {
+    path: "plugin new",
+    args: "<language> <folder>",
+    doc: "Makes a small plugin to begin from: typescript, python, go, rust, c, cpp or zig. The folder names it.",
+    flags: {},
+    async run({ args, terminal }) {
+      const made = await newPlugin(args[0] as string, args[1] as string);
+      terminal.result(
+        () => made,
+        () => `${made.folder} is made; next: plugin publish ${args[1]}`,
+      );
+    },
+  },
+  {
+    path: "plugin build",
+    args: "<folder>",
+    doc: "Builds a plugin's folder into a bundle, in whatever language it is written.",
+    flags: {},
+    async run({ args, terminal }) {
+      const built = await buildAside(args[0] as string, building(terminal));
+      const how = built.cached ? "built before" : `built in ${built.ms.toFixed(0)} ms`;
+      terminal.result(
+        () => built,
+        () => `${built.path}: ${built.bytes} bytes, ${how}`,
+      );
+    },
+  },
+  {
+    path: "plugin call",
+    args: `${PLUGIN} <export>`,
+    doc: "Runs one export here, in the real sandbox, without a platform. HTTP is real, within the grants.",
+    flags: {
+      input: { type: "string", doc: "fields of the input over the defaults: a JSON object, or @file" },
+      ...runFlags,
+      once: { type: "boolean", doc: "do not follow `next`: one call, one page" },
+      profile: { type: "boolean", doc: "also print CPU, wall time, memory, host calls and bytes" },
+      record: { type: "string", doc: "file to write what the guest was told to, for `run replay`" },
+    },
+    run: async (invocation) => (await import("./plugin-call.ts")).callExport(invocation),
+  },
+];

@@ -1,0 +1,65 @@
+/** What an export is given when the author does not say: what the platform would give, for the manifest's defaults. */
+import { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { pipeInput } from "../executor/kinds/fetch.ts";
+import { Fault } from "../kit/fault.ts";
+import { formatTime, parseDuration, parseTime } from "../kit/time.ts";
+import { FALLBACK, merge } from "../registry/parameters.ts";
+import { checkConfig } from "../registry/settling.ts";
+import type { LocalPlugin } from "./local-plugin.ts";
+
+export type Json = Readonly<Record<string, unknown>>;
+
+/** Where the window lies of a fetch that has no `begin`: a day that every source should know. */
+const SOME_DAY = "2026-01-01T00:00:00Z";
+const FUNCTION = "function:";
+
+/** The config with the manifest's defaults. Errors: `invalid` with every mistake. */
+export function configOf({ release }: LocalPlugin, given: Json): Json {
+  const { value, mistakes } = checkConfig(release, { ...given });
+  if (mistakes.length) throw Fault.invalid("config", mistakes);
+  return value;
+}
+
+/** The export that is meant: a function may be named without its prefix. Errors: `invalid`, naming what there is. */
+export function exportOf({ release }: LocalPlugin, name: string): string {
+  const found = [name, `${FUNCTION}${name}`].find((one) => release.exports.includes(one));
+  if (found) return found;
+  const fix = `one of ${release.exports.filter((one) => !one.startsWith("_")).join(", ") || "none"}`;
+  throw Fault.invalid("plugin call", [{ field: "export", problem: `the plugin does not export "${name}"`, fix }]);
+}
+
+/** What is given wins, field by field; a function takes only what is given. */
+export function inputOf(plugin: LocalPlugin, name: string, config: Json, given: Json): Json {
+  if (name.startsWith(FUNCTION)) return given;
+  return { ...DEFAULTS[name]?.(plugin, config), ...given };
+}
+
+const DEFAULTS: Readonly<Record<string, (plugin: LocalPlugin, config: Json) => Json>> = {
+  fetch: (plugin, config) => ({ pipe: pipeOf(plugin), config, ...windowOf(plugin), cursor: null, attempt: 1 }),
+  register: (plugin, config) => ({ pipe: pipeOf(plugin), config }),
+  poll: (_, config) => ({ resource: RESOURCE, config, previous: null, attempt: 1 }),
+  discover: (_, config) => ({ config, site: "" }),
+  enrich: (_, config) => ({ resource: RESOURCE, config }),
+  route: () => ({ method: "GET", path: "/", params: {}, query: {}, headers: {} }),
+};
+
+const RESOURCE = {
+  ...{ name: "local", id: "local", type: "", endpoint: "", site: "", class: "", subclass: "" },
+  labels: {},
+};
+
+const parametersOf = ({ manifest }: LocalPlugin) => merge(manifest.interfaces?.fetch, FALLBACK);
+
+function pipeOf(plugin: LocalPlugin): Json {
+  const { name } = plugin.manifest;
+  const pipe = { name: `pipes/${name}.local`, instance: `instances/${name}`, metric: "local", location: "" };
+  return pipeInput(Pipe.fromPartial({ ...pipe, effective: parametersOf(plugin) }));
+}
+
+/** The first window of the pipe's grid. */
+function windowOf(plugin: LocalPlugin): Json {
+  const { begin, chunk } = parametersOf(plugin);
+  const beginUs = parseTime(begin || SOME_DAY, "interfaces.fetch.begin");
+  const chunkUs = BigInt(parseDuration(chunk, "interfaces.fetch.chunk")) * 1_000n;
+  return { begin: formatTime(beginUs), end: formatTime(beginUs + chunkUs) };
+}

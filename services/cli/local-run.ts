@@ -1,0 +1,207 @@
+/** One run of an export on the workbench, as the executor would make it: pages followed, rows counted, answers judged. */
+
+import { schemaOf } from "../executor/function-schema.ts";
+import { RowSink } from "../executor/host/emit.ts";
+import { type Capabilities, parseJson, readRequest } from "../executor/host/functions.ts";
+import { progressCapability, runLog } from "../executor/host/log.ts";
+import { OwnMetrics } from "../executor/host/metric.ts";
+import { readResources } from "../executor/kinds/discover.ts";
+import { readAnswer } from "../executor/kinds/fetch.ts";
+import { readMetrics } from "../executor/kinds/poll.ts";
+import { readDefaults } from "../executor/kinds/register.ts";
+import { type CallLimits, callLimits } from "../executor/limits.ts";
+import type { Tape } from "../executor/recording/tape.ts";
+import { returnedRows } from "../executor/returned-rows.ts";
+import { nowUs } from "../executor/run-record.ts";
+import type { GuestError } from "../executor/sandbox.ts";
+import { Tally } from "../executor/tally.ts";
+import type { Fault } from "../kit/fault.ts";
+import { formatTime } from "../kit/time.ts";
+import type { Json } from "./local-input.ts";
+import type { LocalPlugin } from "./local-plugin.ts";
+import type { BenchCall, Grants, Workbench } from "./workbench.ts";
+
+/** As one run of the platform. */
+const MAX_PAGES = 100_000;
+const FUNCTION = "function:";
+/** What an interface has when neither pipe nor manifest say. */
+const TIMEOUTS: Readonly<Record<string, string>> = { fetch: "60s", poll: "10s", discover: "30s", route: "10s" };
+
+export interface LocalRun {
+  readonly plugin: LocalPlugin;
+  readonly export: string;
+  readonly input: Json;
+  readonly config: Json;
+  readonly grants: Grants;
+  /** Called again with `next`, as the platform does it. Default: yes. */
+  readonly follow?: boolean;
+  /** Of the first call; those that follow add their number to the seed. */
+  readonly seed?: string;
+  readonly now?: () => number;
+  /** In place of what lies outside: http, kv and the rest. */
+  readonly world?: Capabilities;
+  readonly tape?: Tape;
+  readonly limits?: Partial<CallLimits>;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: LocalEvent) => void;
+}
+
+/** What a guest says on its way. */
+export type LocalEvent =
+  | { readonly kind: "log"; readonly level: string; readonly message: string; readonly fields?: unknown }
+  | { readonly kind: "progress"; readonly done: number; readonly total: number; readonly message: string }
+  | { readonly kind: "emit"; readonly rows: number; readonly bytes: number }
+  | { readonly kind: "checkpoint"; readonly cursor: unknown; readonly rows: number };
+
+export interface LocalEnd {
+  readonly outcome: string;
+  readonly error?: GuestError;
+  /** Returned and emitted, in order: a JSON object each, as the guest wrote it. */
+  readonly rows: readonly string[];
+  /** The answer of the last call, without its rows. */
+  readonly answer: unknown;
+  readonly text: string;
+  readonly checkpoints: readonly { readonly cursor: unknown; readonly rows: number }[];
+  readonly metrics: readonly Json[];
+  readonly events: readonly LocalEvent[];
+  readonly calls: number;
+  readonly used: Tally;
+}
+
+/** Resolves for everything that the guest does. Errors: what is wrong around it. */
+export async function runLocally(bench: Workbench, run: LocalRun): Promise<LocalEnd> {
+  const { plugin, export: name, config, grants, signal = new AbortController().signal } = run;
+  const limits = { ...callLimits(plugin.manifest.limits, timeoutOf(plugin, name)), ...run.limits };
+  const tally = new Tally(run.tape);
+  const events: LocalEvent[] = [];
+  const tell = (event: LocalEvent) => {
+    events.push(event);
+    run.onEvent?.(event);
+  };
+  const rows: string[] = [];
+  const keep = async (ndjson: Uint8Array) => {
+    const lines = Buffer.from(ndjson).toString("utf8").split("\n");
+    const kept = lines.filter((line) => line.trim() !== "");
+    rows.push(...kept);
+    return { rows: kept.length, rejected: 0, bytes: ndjson.byteLength };
+  };
+  const sink = new RowSink({ maxRows: limits.maxRows, append: keep });
+  const checkpoints: { cursor: unknown; rows: number }[] = [];
+  const save = async (cursor: unknown) => {
+    await sink.flush();
+    checkpoints.push({ cursor, rows: rows.length });
+    tell({ kind: "checkpoint", cursor, rows: rows.length });
+  };
+  const metrics = new OwnMetrics(plugin.manifest.name, "", nowUs);
+  const log = runLog(
+    { runId: "local", fence: 0n, instance: plugin.manifest.name },
+    (lines) => {
+      for (const { level, message, fields } of lines) tell({ kind: "log", level, message, ...(fields && { fields }) });
+    },
+    nowUs,
+    limits,
+  );
+  const streams: Capabilities = {
+    async emit(request) {
+      const count = await sink.add(request);
+      tell({ kind: "emit", rows: count, bytes: request.byteLength });
+      return { rows: count };
+    },
+    checkpoint: async (request) => save(readRequest("checkpoint", request).cursor ?? null),
+  };
+  const extra: Capabilities = {
+    ...run.world,
+    ...(name === "fetch" && streams),
+    log: log.log,
+    progress: progressCapability((progress) => tell({ kind: "progress", ...progress })),
+    metric: metrics.capability,
+  };
+  const end = (outcome: string, calls: number, more: { error?: GuestError; output?: Uint8Array } = {}): LocalEnd => {
+    log.end();
+    const text = Buffer.from(more.output ?? []).toString("utf8");
+    const { rows: _, ...answer } = name === "fetch" ? asObject(parsed(text)) : { rows: undefined };
+    return {
+      ...{ outcome, rows, calls, checkpoints, events, text, used: tally },
+      answer: name === "fetch" ? answer : parsed(text),
+      metrics: metrics.rows as readonly Json[],
+      ...(more.error && { error: more.error }),
+    };
+  };
+  const bad = (message: string, calls: number, output: Uint8Array) =>
+    end("guest_error", calls, { output, error: { code: "bad_answer", message, retryable: false } });
+
+  let cursor = run.input.cursor ?? null;
+  for (let page = 1; ; page += 1) {
+    const input = Buffer.from(JSON.stringify(name === "fetch" ? { ...run.input, cursor } : run.input));
+    const seed = run.seed === undefined ? undefined : page === 1 ? run.seed : `${run.seed}/${page}`;
+    const call: BenchCall = {
+      ...{ plugin, config, grants, export: name, input, limits, tally, extra, signal },
+      ...(seed !== undefined && { seed }),
+      ...(run.now && { now: run.now }),
+    };
+    const result = await bench.call(call);
+    if (result.outcome === "not_run") throw result.fault;
+    await sink.flush().catch(() => {});
+    const { outcome, output } = result;
+    if (outcome !== "ok")
+      return end(outcome, page, { error: refusedRows(sink.fault) ?? result.error ?? noWords(outcome) });
+    if (name !== "fetch") {
+      const problem = judged(plugin, name, output);
+      return problem === undefined ? end("ok", page, { output }) : bad(problem, page, output);
+    }
+    const answer = readAnswer(output);
+    if (typeof answer === "string") return bad(answer, page, output);
+    const returned = returnedRows(output);
+    if (returned) await sink.add(returned);
+    await sink.flush();
+    const ended = answer.status === "ok" && rows.length === 0 && answer.next === undefined ? "no_data" : answer.status;
+    if (answer.next === undefined || run.follow === false) return end(ended, page, { output });
+    if (JSON.stringify(answer.next) === JSON.stringify(cursor)) {
+      return bad("`next` is the cursor that the call was given: it would never end", page, output);
+    }
+    if (page >= MAX_PAGES) return bad(`more than ${MAX_PAGES} pages`, page, output);
+    cursor = answer.next as typeof cursor;
+    await save(cursor);
+  }
+}
+
+const noWords = (outcome: string): GuestError => ({ code: "", message: outcome, retryable: false });
+
+const refusedRows = (fault: Fault | undefined): GuestError | undefined =>
+  fault && { code: fault.code, message: fault.message, retryable: false };
+
+function timeoutOf({ manifest: { interfaces, limits } }: LocalPlugin, name: string): string {
+  const { fetch, poll, discover, functions = {} } = interfaces ?? {};
+  const declared = { fetch: fetch?.timeout, poll: poll?.timeout, discover: discover?.timeout }[name];
+  const own = name.startsWith(FUNCTION) ? functions[name.slice(FUNCTION.length)]?.timeout : declared;
+  return own || limits?.timeout || (TIMEOUTS[name] ?? "");
+}
+
+/** What the platform would not take of an answer. */
+function judged({ manifest }: LocalPlugin, name: string, output: Uint8Array): string | undefined {
+  const value = parseJson(output);
+  const read: unknown = READERS[name]?.(value);
+  if (typeof read === "string") return read;
+  if (!name.startsWith(FUNCTION)) return undefined;
+  if (value === undefined) return "the function did not answer with JSON";
+  const declared = manifest.interfaces?.functions[name.slice(FUNCTION.length)];
+  const mistakes = declared ? schemaOf(declared).output(value, "output") : [];
+  return mistakes.length ? mistakes.map((m) => `${m.field}: ${m.problem}`).join("\n") : undefined;
+}
+
+const READERS: Readonly<Record<string, (answer: unknown) => unknown>> = {
+  poll: (answer) => readMetrics(answer, formatTime(nowUs()), "local"),
+  discover: readResources,
+  register: readDefaults,
+};
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text === "" ? null : text;
+  }
+}
+
+const asObject = (value: unknown) =>
+  typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
