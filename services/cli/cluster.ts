@@ -9,6 +9,7 @@ import { startClickHouse } from "../results/results.ts";
 import { root } from "./build.ts";
 import { freePort, startNatsServer } from "./nats-process.ts";
 import { secretKeyOf } from "./secret-key.ts";
+import type { Word } from "./supervisor.ts";
 
 export interface ClusterOptions {
   readonly folder: string;
@@ -23,6 +24,7 @@ export interface ClusterOptions {
 /** One process of the cluster. */
 export interface Member {
   readonly name: string;
+  /** Of the process that does the work: an executor's changes when its supervisor starts another. */
   readonly pid: number;
   /** Where it serves. */
   readonly address: string;
@@ -103,15 +105,24 @@ async function startMember(name: string, command: string, env: NodeJS.ProcessEnv
     detached: true,
   });
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  let pid = child.pid as number;
+  child.on("message", (word: Word) => {
+    pid = word.pid ?? pid;
+  });
   const address = await within(READY_MS, `the start of ${name}`, ready(child, name, gone)).catch(async (thrown) => {
     await end(child, gone, "SIGKILL");
     throw thrown;
   });
   return {
     name,
-    pid: child.pid as number,
+    get pid() {
+      return pid;
+    },
     address,
-    kill9: () => end(child, gone, "SIGKILL"),
+    async kill9() {
+      await end(child, gone, "SIGKILL");
+      if (pid !== child.pid) process.kill(pid, "SIGKILL");
+    },
     stop: async () => {
       await within(STOP_MS, `the stop of ${name}`, end(child, gone, "SIGTERM")).catch(() =>
         end(child, gone, "SIGKILL"),
@@ -122,7 +133,7 @@ async function startMember(name: string, command: string, env: NodeJS.ProcessEnv
 
 function ready(child: ChildProcess, name: string, gone: Promise<void>): Promise<string> {
   return new Promise((resolve, reject) => {
-    child.on("message", (message: { ready?: string }) => message.ready && resolve(message.ready));
+    child.on("message", ({ ready }: Word) => ready !== undefined && resolve(ready));
     child.once("error", reject);
     void gone.then(() =>
       reject(new Fault("unavailable", `${name} ended while it started, exit code ${child.exitCode}`)),

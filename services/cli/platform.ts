@@ -34,6 +34,8 @@ export interface PlatformOptions {
   /** Use these stores instead of embedded ones. They stay the caller's. */
   readonly bus?: Bus;
   readonly results?: Results;
+  /** Told when a guest's thread cannot be ended: this process will not end in order any more. */
+  readonly onStuck?: () => void;
 }
 
 export interface Platform extends AsyncDisposable {
@@ -73,7 +75,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     secretKey,
     ...(env.EXECUTOR_PRIVATE_HOSTS === undefined && { privateHosts: DEV_PRIVATE_HOSTS }),
   });
-  stack.use(await executor.start(executorConfig, ports));
+  stack.use(await executor.start(executorConfig, { ...ports, ...(options.onStuck && { onStuck: options.onStuck }) }));
   const doors = { http: options.http, grpc: options.grpc };
   const gatewayConfig = readConfig(gateway.settings, env, {
     ...doors,

@@ -25,5 +25,11 @@ export const serverCommands: readonly Command[] = [
   serviceCommand("gateway", "Runs one gateway: REST, gRPC and plugin routes. As many as you like."),
   serviceCommand("registry", "Runs the registry: plugins, instances, pipes, pollers, resources. One at a time."),
   serviceCommand("scheduler", "Runs one scheduler. Of several, one is active and the others stand by."),
-  serviceCommand("executor", "Runs one executor: sandboxes for jobs and calls. As many as you like."),
+  {
+    ...serviceCommand("executor", "Runs one executor: sandboxes for jobs and calls. As many as you like."),
+    run: async (invocation) => {
+      const { supervised } = await import("./supervisor.ts");
+      if (!(await supervised(invocation.env))) await (await import("./servers.ts")).runService("executor", invocation);
+    },
+  },
 ];

@@ -11,6 +11,7 @@ import * as scheduler from "../scheduler/main.ts";
 import type { Invocation } from "./command.ts";
 import { runDemo } from "./demo.ts";
 import { embeddedSettings, startPlatform } from "./platform.ts";
+import { beat, supervision } from "./supervisor.ts";
 import { tellStop } from "./terminal.ts";
 
 const DEFAULT_NATS = "nats://127.0.0.1:4222";
@@ -45,9 +46,30 @@ function endWithParent(): void {
   if (process.connected) process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 }
 
+/**
+ * A guest's thread that cannot be ended would keep this process from ending: once told of one, it is killed by itself
+ * when everything else on the stack has ended. Tells whether it is the first.
+ */
+function leaving(stack: AsyncDisposableStack): () => boolean {
+  let stuck = false;
+  stack.defer(() => {
+    if (stuck) process.kill(process.pid, "SIGKILL");
+  });
+  return () => {
+    const first = !stuck;
+    stuck = true;
+    return first;
+  };
+}
+
 interface Service<S extends Settings> {
   readonly settings: S;
-  readonly start: (config: Config<S>, log: Logger, stack: AsyncDisposableStack) => Promise<Running>;
+  readonly start: (
+    config: Config<S>,
+    log: Logger,
+    stack: AsyncDisposableStack,
+    signal: AbortSignal,
+  ) => Promise<Running>;
 }
 
 /** A service with the table it reads; the two meet only here, so that each `start` sees its own settings typed. */
@@ -55,11 +77,16 @@ function standalone<S extends Settings>(service: Service<S>) {
   return {
     settings: service.settings,
     help: () => helpOf(service.settings),
-    async start(name: string, env: NodeJS.ProcessEnv, stack: AsyncDisposableStack): Promise<Running> {
+    async start(
+      name: string,
+      env: NodeJS.ProcessEnv,
+      stack: AsyncDisposableStack,
+      signal: AbortSignal,
+    ): Promise<Running> {
       const config = readConfig(service.settings, env);
       const { logLevel } = readConfig({ logLevel: alone.logLevel }, env);
       const log = makeLog(name, logLevel);
-      const running = await service.start(config, log, stack);
+      const running = await service.start(config, log, stack, signal);
       log.info({ address: running.address }, "ready");
       return running;
     },
@@ -94,10 +121,16 @@ const services = {
       scheduler.start(config, { bus: await busOf(config.nats, "scheduler", log, stack), log }),
   }),
   executor: standalone({
-    settings: { ...executor.settings, ...withResults },
-    async start(config, log, stack) {
+    settings: { ...executor.settings, ...withResults, ...supervision },
+    async start(config, log, stack, signal) {
+      beat(config.silentMs);
+      const leave = leaving(stack);
+      const onStuck = () => {
+        // In order and with the time to drain; who started this process starts it again.
+        if (leave() && !signal.aborted) process.kill(process.pid, "SIGTERM");
+      };
       const bus = await busOf(config.nats, `executor ${config.id || process.pid}`, log, stack);
-      return executor.start(config, { bus, results: await resultsOf(config, log, stack), log });
+      return executor.start(config, { bus, results: await resultsOf(config, log, stack), log, onStuck });
     },
   }),
 };
@@ -108,10 +141,10 @@ export const serviceHelp = (name: ServiceName) => services[name].help();
 
 /** Runs one service until it is told to stop. */
 export function runService(name: ServiceName, { env }: Invocation): Promise<void> {
-  return runUntilSignal(async (stack) => {
+  return runUntilSignal(async (stack, signal) => {
     endWithParent();
-    const { address } = stack.use(await services[name].start(name, env, stack));
-    process.send?.({ ready: address });
+    const { address } = stack.use(await services[name].start(name, env, stack, signal));
+    process.send?.({ ready: address, pid: process.pid });
   });
 }
 
@@ -146,7 +179,8 @@ export function runDev({ env, flags, terminal }: Invocation): Promise<void> {
     const config = readConfig(devSettings, env);
     const log = makeLog("dev", config.logLevel);
     terminal.note(`starting in ${config.folder} …`);
-    const platform = stack.use(await startPlatform({ ...config, env, log }));
+    const onStuck = leaving(stack);
+    const platform = stack.use(await startPlatform({ ...config, env, log, onStuck }));
     terminal.note(`up after ${Math.round(performance.now() - startedMs)} ms`);
     terminal.note(`  HTTP  http://${platform.http}   API /v1, /docs, /openapi.json, /readyz`);
     terminal.note(`  gRPC  ${platform.grpc}`);

@@ -13,22 +13,24 @@ import { background, pause, type Running } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Results } from "../results/results.ts";
 import { serveCalls } from "./calls.ts";
-import { followCatalog } from "./catalog.ts";
+import { followCatalog, knownResources } from "./catalog.ts";
+import { contextsOf, documentsOfResources } from "./contexts.ts";
 import { declaredDatasets } from "./declared-datasets.ts";
 import { functionCalls } from "./function-calls.ts";
 import { guestsOf } from "./guests.ts";
 import { parsePrivateHosts } from "./host/address.ts";
 import { callCapability } from "./host/call.ts";
+import { contextCapability } from "./host/context.ts";
 import { openDialer } from "./host/dialer.ts";
 import { HttpCache } from "./host/http-cache.ts";
-import { guestKv } from "./host/kv.ts";
+import { guestKv, keysOfInstances } from "./host/kv.ts";
 import { publisher } from "./host/publish.ts";
 import { openNetwork } from "./host/reach.ts";
 import { sleep } from "./host/sleep.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
-import { cleanGuestKv } from "./kv-cleaning.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
+import { cleanOwnedKeys } from "./owned-keys.ts";
 import { openPolicy, POLICY } from "./policy.ts";
 import { openQuarantines } from "./quarantine.ts";
 import { openRecorder, RECORD_MODES } from "./recording/recorder.ts";
@@ -57,6 +59,12 @@ export const settings = {
   policy: text(POLICY, "file of JSON with the most that instances may be granted here; empty: no ceiling", ""),
   httpProxy: secret("EXECUTOR_HTTP_PROXY", "URL of a proxy for requests of guests that ask for it"),
   secretKey: secret(SECRET_KEY_ENV, SECRET_KEY_DOC),
+  stuckMs: whole(
+    "EXECUTOR_STUCK_MS",
+    "a guest's thread that lives so long after it was ended, in milliseconds, costs the process its life",
+    [100, 600_000],
+    5_000,
+  ),
   drainMs: whole("EXECUTOR_DRAIN_MS", "time that running work gets at the end, in milliseconds", [0, 600_000], 10_000),
   ...ceilingSettings,
   record: choice(
@@ -83,6 +91,8 @@ export interface ExecutorPorts {
   readonly log: Logger;
   /** For tests that end the process between two steps. */
   readonly onStep?: OnStep;
+  /** Told when a guest's thread cannot be ended: it takes a core, and this process does not end in order any more. */
+  readonly onStuck?: () => void;
 }
 
 export interface Executor extends Running {
@@ -95,8 +105,9 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const id = config.id || `executor-${ulid().toLowerCase()}`;
   const privateHosts = parsePrivateHosts(config.privateHosts, PRIVATE_HOSTS);
   await using stack = new AsyncDisposableStack();
-  const { engine, lanes, callsPerLane } = config;
-  const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, log }));
+  const { engine, lanes, callsPerLane, stuckMs } = config;
+  const stuck = { stuckMs, ...(ports.onStuck && { onStuck: ports.onStuck }) };
+  const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, log, ...stuck }));
   const policy = stack.use(await openPolicy(config.policy, log));
   const registry = stack.use(connect(config.registry));
   const catalog = stack.use(followCatalog(registry, policy, log));
@@ -127,7 +138,10 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, network, kv, vault, quarantines });
   const windows = await bus.kv(BUCKETS.windows);
   const locks = await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
-  stack.use(cleanGuestKv({ catalog, guest: guestEntries, locks, executor: id, log }));
+  const contextEntries = await bus.kv(BUCKETS.contexts);
+  const contexts = contextsOf(contextEntries);
+  const buckets = [keysOfInstances(guestEntries), documentsOfResources(contextEntries)];
+  stack.use(cleanOwnedKeys({ catalog, buckets, locks, executor: id, log }));
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 
   const limits = limitsUnder(ceilingsOf(config));
@@ -138,6 +152,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const capabilities = (caller: Caller) => ({
     call: callCapability(functions, caller),
     publish: publish(caller),
+    context: contextCapability(contexts, caller),
     sleep,
   });
   const invocations = invocationsOf({
@@ -160,7 +175,10 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     log,
     ports: {
       ...{ catalog, events, capabilities, recorder, quarantines, log, executor: id, onStep: ports.onStep },
-      tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
+      tools: {
+        ...{ guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
+        ...{ contexts, resources: knownResources(catalog) },
+      },
       locks,
       checkpoints: await bus.kv(BUCKETS.checkpoints),
     },
