@@ -8,7 +8,7 @@ import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/windo
 import { bare } from "../../proto/names.ts";
 import { parseDuration } from "../kit/time.ts";
 import { apiOf, enumName, named, pages, showTime, toTimestamp } from "./api.ts";
-import type { Command, Flag } from "./command.ts";
+import { type Command, type Flag, Misuse } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { followSync, syncPipe } from "./sync.ts";
 import { table } from "./terminal.ts";
@@ -121,18 +121,21 @@ export const dataCommands: readonly Command[] = [
   {
     path: "poller create",
     args: "<instance> <name>",
-    doc: "Creates a poller: an instance's poll or discover with a period.",
+    doc: "Creates a poller: an instance's poll, discover or enrich with a period.",
     flags: {
       discover: { type: "boolean", doc: "call discover instead of poll" },
+      enrich: { type: "boolean", doc: "call enrich instead of poll" },
       schedule: { type: "string", doc: '"every 30s" or "cron …" (default: the plugin\'s)' },
       filter: { type: "string", doc: 'CEL over resource: resource.type == "endpoint"' },
     },
     async run(invocation) {
       using api = apiOf(invocation);
       const { args, flags } = invocation;
+      if (flags.discover && flags.enrich) throw new Misuse("--discover and --enrich: a poller calls one of them");
+      const kind = flags.discover ? PollerKind.DISCOVER : flags.enrich ? PollerKind.ENRICH : PollerKind.POLL;
       const poller = Poller.fromPartial({
         instance: named("instances", args[0]),
-        kind: flags.discover ? PollerKind.DISCOVER : PollerKind.POLL,
+        kind,
         schedule: textOf(flags.schedule),
         filter: textOf(flags.filter),
       });

@@ -41,7 +41,7 @@ export const runCommands: readonly Command[] = [
     flags: {
       target: { type: "string", doc: "only of this pipe or poller: pipes/weather.daily" },
       outcome: { type: "string", doc: "only with this outcome" },
-      kind: { type: "string", doc: "only of this kind: fetch, poll, discover, register, route" },
+      kind: { type: "string", doc: "only of this kind: fetch, poll, discover, enrich, register, route" },
       limit: { type: "string", doc: `at most this many (default 20, at most ${MAX_RUNS})` },
     },
     async run(invocation) {

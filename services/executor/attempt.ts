@@ -13,6 +13,7 @@ import { progressCapability, runLog } from "./host/log.ts";
 import { OwnMetrics, placeOf, withChunk } from "./host/metric.ts";
 import type { Caller } from "./invocations.ts";
 import { discoverRun } from "./kinds/discover.ts";
+import { enrichRun } from "./kinds/enrich.ts";
 import { fetchRun } from "./kinds/fetch.ts";
 import type { Attempt, Failed, JobRun, Success, Tools } from "./kinds/kind.ts";
 import { pollRun } from "./kinds/poll.ts";
@@ -131,7 +132,8 @@ class JobAttempt {
     const trail = outermost(`${instance}/${run.kind}`, limits.maxCallDepth);
     const tally = this.#tally;
     const metrics = new OwnMetrics(instance, run.resource, nowUs);
-    const capabilities = this.#ports.capabilities({ subject: work.subject, tally, trail });
+    const caller: Caller = { subject: work.subject, tally, trail, ...(run.resource && { resource: run.resource }) };
+    const capabilities = this.#ports.capabilities(caller);
     const checkpoints = checkpointsOf(this.#ports.checkpoints, runId, this.#message.id);
     const attempt: Attempt = {
       job: this.#job,
@@ -289,6 +291,8 @@ function jobRun(job: Job, work: Work, tools: Tools): JobRun {
       return pollRun(job, work.subject, work.poller, work.resource, tools);
     case "discover":
       return discoverRun(job, work.subject, work.poller, tools);
+    case "enrich":
+      return enrichRun(job, work.subject, work.poller, work.resource, tools);
   }
 }
 

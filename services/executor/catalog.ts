@@ -1,5 +1,5 @@
 /** What exists, as the registry's stream tells it, and what a job or a call means by it. */
-import { catalogChange, type Entity, find } from "../../proto/catalog.ts";
+import { all, catalogChange, type Entity, find } from "../../proto/catalog.ts";
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
@@ -12,6 +12,7 @@ import { type Channel, listen } from "../kit/grpc.ts";
 import type { Logger } from "../kit/log.ts";
 import { type Mirror, type MirrorChange, mirror } from "../kit/mirror.ts";
 import { type EffectiveGrants, effectiveGrants } from "./grants.ts";
+import type { KnownResources } from "./kinds/kind.ts";
 import { ceilingOf, type Policy, type PolicyRules } from "./policy.ts";
 
 export type Catalog = Pick<Mirror<Entity>, "get" | "values" | "synced"> & {
@@ -46,7 +47,12 @@ export interface Subject {
 
 export type Work =
   | { readonly kind: "fetch" | "register"; readonly subject: Subject; readonly pipe: Pipe }
-  | { readonly kind: "poll"; readonly subject: Subject; readonly poller: Poller; readonly resource: Resource }
+  | {
+      readonly kind: "poll" | "enrich";
+      readonly subject: Subject;
+      readonly poller: Poller;
+      readonly resource: Resource;
+    }
   | { readonly kind: "discover"; readonly subject: Subject; readonly poller: Poller };
 
 export type Found<T> =
@@ -95,6 +101,7 @@ export function findWork(catalog: Catalog, job: Job): Found<Work> {
       return { found: { kind: "fetch", subject, pipe }, paused: stopped };
     }
     case JobKind.POLL:
+    case JobKind.ENRICH:
     case JobKind.DISCOVER: {
       const poller = find(catalog, "poller", job.poller);
       if (!poller) return { unknown: `there is no ${job.poller}` };
@@ -102,12 +109,18 @@ export function findWork(catalog: Catalog, job: Job): Found<Work> {
       if (job.kind === JobKind.DISCOVER) return { found: { kind: "discover", subject, poller }, paused: stopped };
       const resource = find(catalog, "resource", job.resource);
       if (!resource) return { unknown: `there is no ${job.resource}` };
-      return { found: { kind: "poll", subject, poller, resource }, paused: stopped };
+      const kind = job.kind === JobKind.ENRICH ? "enrich" : "poll";
+      return { found: { kind, subject, poller, resource }, paused: stopped };
     }
     default:
       return { unknown: `job kind ${job.kind} is not known to this executor` };
   }
 }
+
+export const knownResources = (catalog: Catalog): KnownResources => ({
+  has: (name) => find(catalog, "resource", `resources/${name}`) !== undefined,
+  of: (origin) => [...all(catalog, "resource")].filter((resource) => resource.origin === origin),
+});
 
 const whyNot = (name: string, enabled: boolean, reason: string) =>
   enabled ? undefined : `${name} is not enabled${reason ? `: ${reason}` : ""}`;

@@ -1,4 +1,4 @@
-/** JSON Schemas of functions: compiled once for each version, checked within a bound of time. */
+/** JSON Schemas of functions and documents: compiled once for each version, checked within a bound of time. */
 import { createContext, Script } from "node:vm";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
@@ -30,14 +30,15 @@ export function schemaOf(declared: FunctionInterface): FunctionSchema {
   return schema;
 }
 
-function checkOf(schema: Readonly<Record<string, unknown>> | undefined): Check {
+/** `allErrors` finds every mistake, not only the first: for values that are small. */
+export function checkOf(schema: Readonly<Record<string, unknown>> | undefined, allErrors = false): Check {
   if (schema === undefined) return () => [];
   const slow = SLOW_KEYWORDS.test(JSON.stringify(schema));
   let validate: ValidateFunction | undefined;
   let problem = `its JSON Schema took over ${CHECK_MS} ms to compile`;
   bounded(() => {
     try {
-      validate = compile(schema);
+      validate = compile(schema, allErrors);
     } catch (thrown) {
       problem = `its JSON Schema is not usable: ${(thrown as Error).message}`;
     }
@@ -55,8 +56,8 @@ function checkOf(schema: Readonly<Record<string, unknown>> | undefined): Check {
   };
 }
 
-function compile(schema: Readonly<Record<string, unknown>>): ValidateFunction {
-  const options = { allErrors: false, strict: false, validateSchema: false, meta: false, logger: false } as const;
+function compile(schema: Readonly<Record<string, unknown>>, allErrors: boolean): ValidateFunction {
+  const options = { allErrors, strict: false, validateSchema: false, meta: false, logger: false } as const;
   const ajv = new Ajv2020(options);
   formats.default(ajv);
   return ajv.compile(schema);

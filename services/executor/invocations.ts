@@ -48,6 +48,8 @@ export interface Caller {
   readonly subject: Subject;
   readonly tally: Tally;
   readonly trail: Trail;
+  /** Bare name of the resource that the run is about. */
+  readonly resource?: string;
 }
 
 export interface Invocation {

@@ -13,22 +13,24 @@ import { background, pause, type Running } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Results } from "../results/results.ts";
 import { serveCalls } from "./calls.ts";
-import { followCatalog } from "./catalog.ts";
+import { followCatalog, knownResources } from "./catalog.ts";
+import { contextsOf, documentsOfResources } from "./contexts.ts";
 import { declaredDatasets } from "./declared-datasets.ts";
 import { functionCalls } from "./function-calls.ts";
 import { guestsOf } from "./guests.ts";
 import { parsePrivateHosts } from "./host/address.ts";
 import { callCapability } from "./host/call.ts";
+import { contextCapability } from "./host/context.ts";
 import { openDialer } from "./host/dialer.ts";
 import { HttpCache } from "./host/http-cache.ts";
-import { guestKv } from "./host/kv.ts";
+import { guestKv, keysOfInstances } from "./host/kv.ts";
 import { publisher } from "./host/publish.ts";
 import { openNetwork } from "./host/reach.ts";
 import { sleep } from "./host/sleep.ts";
 import { type Caller, invocationsOf } from "./invocations.ts";
 import { takeJobs } from "./jobs.ts";
-import { cleanGuestKv } from "./kv-cleaning.ts";
 import { ceilingSettings, ceilingsOf, limitsUnder } from "./limits.ts";
+import { cleanOwnedKeys } from "./owned-keys.ts";
 import { openPolicy, POLICY } from "./policy.ts";
 import { openQuarantines } from "./quarantine.ts";
 import { openRecorder, RECORD_MODES } from "./recording/recorder.ts";
@@ -136,7 +138,10 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const guests = guestsOf({ sandbox, blobs: await bus.blobs(BLOBS), results, http, network, kv, vault, quarantines });
   const windows = await bus.kv(BUCKETS.windows);
   const locks = await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
-  stack.use(cleanGuestKv({ catalog, guest: guestEntries, locks, executor: id, log }));
+  const contextEntries = await bus.kv(BUCKETS.contexts);
+  const contexts = contextsOf(contextEntries);
+  const buckets = [keysOfInstances(guestEntries), documentsOfResources(contextEntries)];
+  stack.use(cleanOwnedKeys({ catalog, buckets, locks, executor: id, log }));
   const lastRuns = await bus.kv(BUCKETS.lastrun);
 
   const limits = limitsUnder(ceilingsOf(config));
@@ -147,6 +152,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const capabilities = (caller: Caller) => ({
     call: callCapability(functions, caller),
     publish: publish(caller),
+    context: contextCapability(contexts, caller),
     sleep,
   });
   const invocations = invocationsOf({
@@ -169,7 +175,10 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
     log,
     ports: {
       ...{ catalog, events, capabilities, recorder, quarantines, log, executor: id, onStep: ports.onStep },
-      tools: { guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
+      tools: {
+        ...{ guests, limits, results, ensureDataset: declaredDatasets(results), registry, windows, lastRuns },
+        ...{ contexts, resources: knownResources(catalog) },
+      },
       locks,
       checkpoints: await bus.kv(BUCKETS.checkpoints),
     },

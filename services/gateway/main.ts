@@ -13,6 +13,7 @@ import type { Results } from "../results/records.ts";
 import { loadApi } from "./api.ts";
 import { requireToken, gate as tokenGate } from "./auth.ts";
 import { local, remote, route } from "./back-ends.ts";
+import { contextsService } from "./contexts-service.ts";
 import { followExecutors } from "./executors.ts";
 import { executorServices } from "./functions-service.ts";
 import { openHttp } from "./http.ts";
@@ -82,7 +83,10 @@ export async function start(config: Config<typeof settings>, { bus, results, log
       ["millrace.registry.v1", remote(registry)],
       ["millrace.scheduler.v1", remote(scheduler)],
       ["millrace.results.v1", local([...resultServices(dataPorts), recordingService(bus)])],
-      ["millrace.executor.v1", local(executorServices({ catalog, executors, events: bus.events }))],
+      [
+        "millrace.executor.v1",
+        local([...executorServices({ catalog, executors, events: bus.events }), contextsService({ bus, catalog })]),
+      ],
     ]),
   );
   const readBlob = blobCache(async (digest) => (await bus.blobs(BLOBS)).get(digest));

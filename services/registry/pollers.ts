@@ -1,4 +1,4 @@
-/** Pollers: an instance's poll or discover with a period. */
+/** Pollers: an instance's poll, discover or enrich with a period. */
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { PollersServer } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
@@ -14,16 +14,20 @@ import { type Store, stale, versionsOf } from "./store.ts";
 
 const CHANGEABLE = ["schedule", "timeout", "filter", "site", "state", "state_reason"];
 const MAX_SITE_LENGTH = 200;
-const EXPORTS = { [PollerKind.POLL]: "poll", [PollerKind.DISCOVER]: "discover" } as const;
+const EXPORTS = {
+  [PollerKind.POLL]: "poll",
+  [PollerKind.DISCOVER]: "discover",
+  [PollerKind.ENRICH]: "enrich",
+} as const;
 
 export function pollerMethods(store: Store): Methods<PollersServer> {
   return {
     async createPoller({ poller: given, pollerId }) {
       if (!given) throw Fault.invalid("poller", [{ field: "poller", problem: "is not set" }]);
       const mistakes = nameMistakes(pollerId, "poller_id");
-      const kind = given.kind === PollerKind.POLL || given.kind === PollerKind.DISCOVER ? given.kind : undefined;
-      if (kind === undefined) {
-        mistakes.push({ field: "kind", problem: `${given.kind} is not accepted`, fix: "POLL or DISCOVER" });
+      const wanted = given.kind in EXPORTS ? EXPORTS[given.kind as keyof typeof EXPORTS] : undefined;
+      if (wanted === undefined) {
+        mistakes.push({ field: "kind", problem: `${given.kind} is not accepted`, fix: "POLL, DISCOVER or ENRICH" });
       }
       if (given.instance === "") {
         mistakes.push({ field: "instance", problem: "is not set", fix: "write instances/{instance}" });
@@ -38,8 +42,7 @@ export function pollerMethods(store: Store): Methods<PollersServer> {
           throw new Fault("precondition", `${instance.name} is being deleted`);
         }
         const version = running(instance, await versionsOf(store, idOf(instance.plugin, "plugins")));
-        const wanted = EXPORTS[kind ?? PollerKind.POLL];
-        if (!version?.manifest?.interfaces?.[wanted]) {
+        if (!version?.manifest?.interfaces?.[wanted ?? "poll"]) {
           throw new Fault(
             "precondition",
             `${instance.plugin} has no ${wanted}, so ${instance.name} cannot be called so`,
@@ -94,7 +97,7 @@ function contentMistakes({ schedule, timeout, filter, site, kind, state, stateRe
     mistakes.push({
       field: "filter",
       problem: "is set for DISCOVER",
-      fix: "leave it empty: only POLL picks resources",
+      fix: "leave it empty: only POLL and ENRICH pick resources",
     });
   } else if (filter !== "") mistakes.push(...filterMistakes(filter, "filter"));
   if (site.length > MAX_SITE_LENGTH) {

@@ -25,15 +25,21 @@ export function registerJob(pipe: Pipe, asked: Asked): Job {
   return Job.fromPartial({ ...asked, ...ofPipe(pipe), runId, kind: JobKind.REGISTER });
 }
 
+const JOB_KINDS = {
+  [PollerKind.POLL]: JobKind.POLL,
+  [PollerKind.DISCOVER]: JobKind.DISCOVER,
+  [PollerKind.ENRICH]: JobKind.ENRICH,
+} as const;
+
 /** `resource` is the full name, "" for a discover. `expireMs` 0: never. */
 export function pollerJob(poller: Poller, resource: string, asked: Asked, expireMs: number): Job {
-  const discover = poller.kind === PollerKind.DISCOVER;
+  const kind = JOB_KINDS[poller.kind as keyof typeof JOB_KINDS] ?? JobKind.POLL;
   const due = compactTime(asked.dueUs);
   const name = bare(poller.name);
   return Job.fromPartial({
     ...asked,
-    kind: discover ? JobKind.DISCOVER : JobKind.POLL,
-    runId: discover ? runIds.discover(name, due) : runIds.poll(name, bare(resource), due),
+    kind,
+    runId: kind === JobKind.DISCOVER ? runIds.discover(name, due) : runIds.poll(name, bare(resource), due),
     instance: poller.instance,
     poller: poller.name,
     resource,

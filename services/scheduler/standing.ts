@@ -21,6 +21,7 @@ export interface Catalog {
 const DEFAULT_CHUNK = "1d";
 const DEFAULT_POLL_EVERY = "60s";
 const DEFAULT_DISCOVER_EVERY = "5m";
+const DEFAULT_ENRICH_EVERY = "5m";
 
 /** Why nothing of an instance is started; undefined when it runs. */
 export function whyInstanceRests(catalog: Catalog, name: string): string | undefined {
@@ -89,8 +90,11 @@ export function planOfPoller(catalog: Catalog, poller: Poller): PollerPlan {
     const scheduleText = poller.schedule || `every ${interfaces?.discover?.every || DEFAULT_DISCOVER_EVERY}`;
     return { scheduleText, schedule: parseSchedule(scheduleText, field), filter: () => false };
   }
-  const scheduleText = poller.schedule || `every ${interfaces?.poll?.every || DEFAULT_POLL_EVERY}`;
-  const expression = poller.filter || interfaces?.poll?.filter;
+  const enrich = poller.kind === PollerKind.ENRICH;
+  const defaults = enrich ? interfaces?.enrich : interfaces?.poll;
+  const every = defaults?.every || (enrich ? DEFAULT_ENRICH_EVERY : DEFAULT_POLL_EVERY);
+  const scheduleText = poller.schedule || `every ${every}`;
+  const expression = poller.filter || defaults?.filter;
   const filter = expression ? compileFilter(expression, `${poller.name}.filter`) : discoveredBy(poller.instance);
   return { scheduleText, schedule: parseSchedule(scheduleText, field), filter };
 }

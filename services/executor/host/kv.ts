@@ -1,7 +1,9 @@
 /** `kv`: an instance's own small values, with compare-and-set, a time to live, and a quota. */
+import { BUCKETS, bare } from "../../../proto/names.ts";
 import { decodeKeyPart, encodeKeyPart } from "../../bus/keys.ts";
 import type { Kv, KvEntry } from "../../bus/ports.ts";
 import { Fault, type Mistake } from "../../kit/fault.ts";
+import type { OwnedKeys } from "../owned-keys.ts";
 import { type Capability, readRequest } from "./functions.ts";
 import { decodeEntry, encodeEntry } from "./kv-entry.ts";
 
@@ -16,9 +18,16 @@ const TTL_MS = [100, 31_622_400_000] as const;
 /** How long a count is trusted. Executors count for themselves, so the quota may be overshot by a little. */
 const COUNT_FOR_MS = 10_000;
 /** Instances that store have a mark below this, written again with each count, so that what they leave is found. */
-export const KV_OWNERS = "_";
+const KV_OWNERS = "_";
 
 const OPERATIONS = ["get", "put", "create", "update", "delete", "list"] as const;
+
+/** How what instances stored goes with them. */
+export const keysOfInstances = (kv: Kv): OwnedKeys => ({
+  ...{ bucket: BUCKETS.guest, kv, marks: KV_OWNERS },
+  entityOf: (owner) => `instances/${decodeKeyPart(owner)}`,
+  ownerOf: (entity) => (entity.startsWith("instances/") ? encodeKeyPart(bare(entity)) : undefined),
+});
 
 /** For all instances of an executor. */
 export interface GuestKv {

@@ -1,10 +1,12 @@
 /** What one kind of job does at the steps that all jobs share. */
+import type { Resource } from "../../../proto/gen/millrace/registry/v1/resource.ts";
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import type { Kv } from "../../bus/ports.ts";
 import type { Channel } from "../../kit/grpc.ts";
 import type { Outcome, Results, RunKind, RunPart } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import type { Checkpoint, Checkpoints } from "../checkpoints.ts";
+import type { Contexts } from "../contexts.ts";
 import type { EnsureDataset } from "../declared-datasets.ts";
 import type { Guests, NotRun } from "../guests.ts";
 import type { Capabilities } from "../host/functions.ts";
@@ -12,6 +14,14 @@ import type { LimitsOf } from "../limits.ts";
 import type { GuestError, GuestResult } from "../sandbox.ts";
 import type { Step } from "../steps.ts";
 import type { Tally } from "../tally.ts";
+
+/** What the catalogue knows of resources. */
+export interface KnownResources {
+  /** By bare name. */
+  has(name: string): boolean;
+  /** Those that an instance discovered, by its full name. */
+  of(origin: string): readonly Resource[];
+}
 
 /** What all kinds work with. */
 export interface Tools {
@@ -22,6 +32,8 @@ export interface Tools {
   readonly registry: Channel;
   readonly windows: Kv;
   readonly lastRuns: Kv;
+  readonly contexts: Contexts;
+  readonly resources: KnownResources;
 }
 
 /** One attempt, from its lease to its end. */

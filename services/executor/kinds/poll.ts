@@ -4,11 +4,12 @@ import type { Resource } from "../../../proto/gen/millrace/registry/v1/resource.
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { bare } from "../../../proto/names.ts";
 import { Fault } from "../../kit/fault.ts";
-import { formatTime, parseDuration, parseTime } from "../../kit/time.ts";
+import { formatTime, parseTime } from "../../kit/time.ts";
 import { METRICS, type RowObject } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
+import { contextFor } from "../context-input.ts";
 import { isObject, parseJson } from "../host/functions.ts";
-import { isEarly, readLastRun, writeLastRun } from "../last-run.ts";
+import { minimumInterval, writeLastRun } from "../last-run.ts";
 import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
 
 const DEFAULT_TIMEOUT = "10s";
@@ -21,7 +22,7 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
   const [pollerId, resourceId] = [bare(poller.name), bare(resource.name)];
   const manifest = subject.release.manifest;
   const interfaceDefaults = manifest?.interfaces?.poll;
-  const periodMs = periodOf(poller.schedule || `every ${interfaceDefaults?.every || "60s"}`);
+  const schedule = poller.schedule || `every ${interfaceDefaults?.every || "60s"}`;
   let previous: unknown = null;
   return {
     kind: "poll",
@@ -33,22 +34,25 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
     whenLocked: "skip",
 
     async begin({ grantedMs }) {
-      const last = await readLastRun(tools.lastRuns, pollerId, resourceId);
+      const begun = { job, pollerId, resourceId, schedule, grantedMs };
+      const { last, skip } = await minimumInterval(tools.lastRuns, begun);
       previous = last?.answer ?? null;
-      if (last?.runId === job.runId) return { outcome: undefined, message: "has run already" };
-      if (job.manual || !isEarly(last, grantedMs, periodMs)) return undefined;
-      const sinceMs = grantedMs - (last?.startedMs ?? 0);
-      return { outcome: "skipped_early", message: `${sinceMs} ms after the run before; the period is ${periodMs} ms` };
+      return skip;
     },
 
     async execute(attempt) {
       const { fence, signal, tally, capabilities: extra } = attempt;
       const asked = formatTime(BigInt(Date.now()) * 1_000n);
+      const { context, leftOut } = await contextFor(tools.contexts, subject.grants, interfaceDefaults?.context, {
+        resource: resourceId,
+        onDenied: () => tally.denied(),
+      });
       const input = Buffer.from(
         JSON.stringify({
           resource: resourceInput(resource),
           config: subject.config,
           previous,
+          context,
           attempt: attempt.number,
         }),
       );
@@ -83,7 +87,7 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
         parts: chunks ? [{ fence, chunks }] : [],
         chunks,
         rows: rows.length,
-        message: "",
+        message: leftOut.length ? `context left out: ${leftOut.join(", ")}` : "",
         finish: () => writeLastRun(tools.lastRuns, pollerId, resourceId, last),
       };
     },
@@ -94,13 +98,8 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
   };
 }
 
-/** Of `every …`; a cron poller has no minimum interval: 0. */
-function periodOf(schedule: string): number {
-  const every = /^every\s+(\S+)$/.exec(schedule.trim())?.[1];
-  return every ? parseDuration(every, "schedule") : 0;
-}
-
-const resourceInput = ({ name, id, type, endpoint, site, class: klass, subclass, labels }: Resource) => ({
+/** A resource as its guests see it. */
+export const resourceInput = ({ name, id, type, endpoint, site, class: klass, subclass, labels }: Resource) => ({
   name: bare(name),
   ...{ id, type, endpoint, site, class: klass, subclass, labels },
 });
