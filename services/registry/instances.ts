@@ -2,6 +2,7 @@
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import type { InstancesServer } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
 import { PluginState, type PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
@@ -9,10 +10,17 @@ import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { permissionMistakes } from "./permissions.ts";
 import { removeInstance } from "./removal.ts";
+import { parseSelector, stateWord } from "./selector.ts";
 import { checkConfig, chosen, settle, settledInstance, versionOf } from "./settling.ts";
 import { type Store, versionsOf } from "./store.ts";
 
 const CHANGEABLE = ["version", "config", "grants", "state", "state_reason", "tags", "managed_by"];
+
+const KEYS = ["name", "plugin", "state", "managed_by"];
+const selectable = ({ name, plugin, state, managedBy, tags }: Instance) => ({
+  tags,
+  facts: { name: bare(name), plugin: bare(plugin), state: stateWord(InstanceState, state), managed_by: managedBy },
+});
 
 export function instanceMethods(store: Store, closing: AbortSignal): Methods<InstancesServer> {
   return {
@@ -47,7 +55,9 @@ export function instanceMethods(store: Store, closing: AbortSignal): Methods<Ins
     },
 
     async listInstances(request) {
-      const { items, nextPageToken } = pageOf(await store.instances.list(), request);
+      const picked = parseSelector(request.filter ?? "", KEYS, "filter");
+      const instances = (await store.instances.list()).filter((instance) => picked(selectable(instance)));
+      const { items, nextPageToken } = pageOf(instances, request);
       return { instances: items, nextPageToken };
     },
 

@@ -11,6 +11,7 @@ import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./mask
 import { idOf, nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { datasetMistakes, fitMistakes, formMistakes, merge } from "./parameters.ts";
+import { parseSelector, stateWord } from "./selector.ts";
 import { asReason, fingerprint, running, settledPipe } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
@@ -24,6 +25,15 @@ const CHANGEABLE = [
   "managed_by",
   ...SNAKE.map((field) => `parameters.${field}`),
 ];
+
+const PIPE_KEYS = ["name", "instance", "metric", "location", "state", "managed_by"];
+const selectablePipe = ({ name, instance, metric, location, state, managedBy, tags }: Pipe) => ({
+  tags,
+  facts: {
+    ...{ name: bare(name), instance: bare(instance), metric, location, managed_by: managedBy },
+    state: stateWord(PipeState, state),
+  },
+});
 
 export function pipeMethods(store: Store): Methods<PipesServer> {
   /** What a pipe depends on. Errors: `not_found`. */
@@ -44,7 +54,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       if (location !== "") mistakes.push(...nameMistakes(location, "location", "pipe key"));
       if (owner === "") mistakes.push({ field: "instance", problem: "is not set", fix: "write instances/{instance}" });
       const state = given.state || PipeState.ENABLED;
-      mistakes.push(...stateMistakes(state), ...contentMistakes(given, state));
+      mistakes.push(...stateMistakes(state), ...pipeMistakes(given, state));
       refuse(mistakes);
       return await store.alone(async () => {
         const pipe: Pipe = {
@@ -82,7 +92,9 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
     },
 
     async listPipes(request) {
-      const { items, nextPageToken } = pageOf(await store.pipes.list(), request);
+      const picked = parseSelector(request.filter ?? "", PIPE_KEYS, "filter");
+      const pipes = (await store.pipes.list()).filter((pipe) => picked(selectablePipe(pipe)));
+      const { items, nextPageToken } = pageOf(pipes, request);
       return { pipes: items, nextPageToken };
     },
 
@@ -95,7 +107,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           refuseDraining(instance);
           const next = edited(current, given, fields);
           const moved = next.state === current.state ? [] : stateMistakes(next.state);
-          refuse([...moved, ...contentMistakes(next, next.state)]);
+          refuse([...moved, ...pipeMistakes(next, next.state)]);
           const settled = settledPipe(next, instance, version);
           const touched = [...fields].some((field) => field.startsWith("parameters"));
           if (touched) refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
@@ -153,7 +165,7 @@ function stateMistakes(state: PipeState): Mistake[] {
 }
 
 /** What is wrong with what a user gave, by itself. */
-function contentMistakes({ parameters, tags, stateReason, managedBy }: Pipe, state: PipeState): Mistake[] {
+export function pipeMistakes({ parameters, tags, stateReason, managedBy }: Pipe, state: PipeState): Mistake[] {
   return [
     ...formMistakes(merge(parameters), "parameters"),
     ...noteMistakes(state === PipeState.PAUSED ? stateReason : ""),

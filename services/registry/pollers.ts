@@ -2,23 +2,34 @@
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { PollersServer } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
+import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
-import { changedFields, noteMistakes } from "./masks.ts";
+import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
 import { durationMistakes, filterMistakes, scheduleMistakes } from "./mistakes.ts";
 import { idOf, nameMistakes } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { MAX_CALL_MS } from "./parameters.ts";
+import { parseSelector, stateWord } from "./selector.ts";
 import { running } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
-const CHANGEABLE = ["schedule", "timeout", "filter", "site", "state", "state_reason"];
+const CHANGEABLE = ["schedule", "timeout", "filter", "site", "state", "state_reason", "tags", "managed_by"];
 const MAX_SITE_LENGTH = 200;
 const EXPORTS = {
   [PollerKind.POLL]: "poll",
   [PollerKind.DISCOVER]: "discover",
   [PollerKind.ENRICH]: "enrich",
 } as const;
+
+const KEYS = ["name", "instance", "kind", "state", "managed_by"];
+const selectable = ({ name, instance, kind, state, managedBy, tags }: Poller) => ({
+  tags,
+  facts: {
+    ...{ name: bare(name), instance: bare(instance), managed_by: managedBy },
+    ...{ kind: stateWord(PollerKind, kind), state: stateWord(PollerState, state) },
+  },
+});
 
 export function pollerMethods(store: Store): Methods<PollersServer> {
   return {
@@ -35,7 +46,7 @@ export function pollerMethods(store: Store): Methods<PollersServer> {
       const state = given.state || PollerState.ENABLED;
       const stateReason = state === PollerState.PAUSED ? given.stateReason : "";
       const poller: Poller = { ...given, name: `pollers/${pollerId}`, state, stateReason, etag: "" };
-      refuse([...mistakes, ...contentMistakes(poller)]);
+      refuse([...mistakes, ...pollerMistakes(poller)]);
       return await store.alone(async () => {
         const instance = await store.instances.get(poller.instance);
         if (instance.state === InstanceState.DRAINING) {
@@ -57,7 +68,9 @@ export function pollerMethods(store: Store): Methods<PollersServer> {
     },
 
     async listPollers(request) {
-      const { items, nextPageToken } = pageOf(await store.pollers.list(), request);
+      const picked = parseSelector(request.filter ?? "", KEYS, "filter");
+      const pollers = (await store.pollers.list()).filter((poller) => picked(selectable(poller)));
+      const { items, nextPageToken } = pageOf(pollers, request);
       return { pollers: items, nextPageToken };
     },
 
@@ -67,7 +80,7 @@ export function pollerMethods(store: Store): Methods<PollersServer> {
       return await store.alone(async () => {
         const poller = await store.pollers.change(given.name, given.etag, store.now(), (current) => {
           const next = edited(current, given, fields);
-          refuse(contentMistakes(next));
+          refuse(pollerMistakes(next));
           return next;
         });
         return { poller };
@@ -89,8 +102,10 @@ function refuse(mistakes: readonly Mistake[]): void {
   if (mistakes.length) throw Fault.invalid("poller", mistakes);
 }
 
-function contentMistakes({ schedule, timeout, filter, site, kind, state, stateReason }: Poller): Mistake[] {
-  const mistakes: Mistake[] = noteMistakes(stateReason);
+/** What is wrong with what a user gave, by itself. */
+export function pollerMistakes(poller: Poller): Mistake[] {
+  const { schedule, timeout, filter, site, kind, state, stateReason, tags, managedBy } = poller;
+  const mistakes: Mistake[] = [...noteMistakes(stateReason), ...tagMistakes(tags), ...keeperMistakes(managedBy)];
   if (schedule !== "") mistakes.push(...scheduleMistakes(schedule, "schedule", { manual: false }));
   if (timeout !== "") mistakes.push(...durationMistakes(timeout, "timeout", 1, MAX_CALL_MS));
   if (filter !== "" && kind === PollerKind.DISCOVER) {
@@ -114,12 +129,16 @@ const TEXTS = ["schedule", "timeout", "filter", "site"] as const;
 function isSet(given: Poller, path: string): boolean {
   if (path === "state") return given.state !== PollerState.UNSPECIFIED;
   if (path === "state_reason") return given.stateReason !== "";
+  if (path === "tags") return given.tags.length > 0;
+  if (path === "managed_by") return given.managedBy !== "";
   return TEXTS.some((text) => text === path && given[text] !== "");
 }
 
 function edited(current: Poller, given: Poller, fields: ReadonlySet<string>): Poller {
   const next = { ...current };
   for (const text of TEXTS) if (fields.has(text)) next[text] = given[text];
+  if (fields.has("tags")) next.tags = given.tags;
+  if (fields.has("managed_by")) next.managedBy = given.managedBy;
   if (fields.has("state") && given.state !== PollerState.UNSPECIFIED && given.state !== current.state) {
     next.state = given.state;
     next.stateReason = "";
