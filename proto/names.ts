@@ -14,6 +14,8 @@ export const BUCKETS = {
    * scheduler.v1.Window by `<encoded pipe id>.<compact begin>`: written by scheduler and executors, by compare-and-set.
    */
   windows: "windows",
+  /** scheduler.v1.Backfill by `<encoded pipe id>.<id>`: written by schedulers, by compare-and-set. */
+  backfills: "backfills",
   /** Leases of runs: `run.<…>` of executors. The revision of the `create` is the fence. */
   locks: "locks",
   /** `scheduler`: who leads the schedulers. Apart from the locks for its shorter ttl: losing a leader costs seconds. */

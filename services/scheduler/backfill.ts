@@ -1,64 +1,154 @@
 /** Old windows of a pipe, queued a few at a time and only into an almost empty queue: what is due now goes first. */
-import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
-import { pause } from "../kit/lifecycle.ts";
-import { usOfMs } from "./moments.ts";
+import { find } from "../../proto/catalog.ts";
+import { type Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/backfill.ts";
+import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault } from "../kit/fault.ts";
+import { background, pause } from "../kit/lifecycle.ts";
+import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import { type BackfillStore, isOver, pipeOf } from "./backfill-store.ts";
+import type { SyncedCatalog } from "./lookup.ts";
+import { msOfUs, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
-import { gridOfPipe } from "./standing.ts";
-import { gridFloor, gridLength } from "./windows.ts";
+import { gridOfPipe, whyPipeRests } from "./standing.ts";
 
 /** With more jobs than this in the queue, a backfill waits. */
 const ROOM = 16;
+const LOOK_MS = 100;
+/** How soon the queue, a pipe that rests, or windows at work are looked at again. */
 const LOOK_AGAIN_MS = 500;
+/** The bus is away, or the queue is full after all. */
+const TROUBLE_MS = 2_000;
 const MINUTE_MS = 60_000;
 /** Windows queued in one go, at high rates. */
 const MAX_STEP = 64;
 const STEPS_A_MINUTE = 60;
 
-export interface BackfillRequest {
-  readonly pipe: Pipe;
-  readonly beginUs: bigint | undefined;
-  readonly endUs: bigint | undefined;
-  readonly refetch: boolean;
-  readonly windowsPerMinute: number;
-  readonly signal: AbortSignal;
+export interface BackfillPorts extends SyncPorts {
+  readonly catalog: SyncedCatalog;
+  readonly backfills: BackfillStore;
 }
 
-export interface BackfillStep {
-  readonly done: number;
-  readonly total: number;
-  readonly queued: number;
-  readonly skipped: number;
-  readonly waiting: boolean;
+/** Works on every backfill that goes on while `holds` says so. A leader that comes after goes on where it is. */
+export function workOnBackfills(ports: BackfillPorts, holds: () => boolean): AsyncDisposable {
+  const going = new Map<string, { readonly name: string; readonly nextMs: number }>();
+  const failed = (fault: Fault) => ports.log.error({ err: fault }, "backfills ended");
+  const stack = new AsyncDisposableStack();
+  stack.use(
+    background(
+      (signal) =>
+        ports.backfills.watch(signal, (backfill, key) => {
+          if (backfill?.state !== BackfillState.RUNNING) going.delete(key);
+          else if (!going.has(key)) going.set(key, { name: backfill.name, nextMs: 0 });
+        }),
+      failed,
+    ),
+  );
+  stack.use(
+    background(async (signal) => {
+      while (await pause(LOOK_MS, signal)) {
+        for (const [key, { name, nextMs }] of going) {
+          if (signal.aborted || !holds()) break;
+          if (ports.nowMs() < nextMs) continue;
+          const waitMs = await step(ports, name, signal).catch((thrown) => {
+            const fault = Fault.from(thrown);
+            if (!signal.aborted) ports.log.warn({ backfill: name, reason: fault.message }, "a backfill has to wait");
+            return TROUBLE_MS;
+          });
+          if (going.has(key)) going.set(key, { name, nextMs: ports.nowMs() + waitMs });
+        }
+      }
+    }, failed),
+  );
+  return stack;
 }
 
-/** Errors: as `syncPipe`, save a full queue: that is waited for. */
-export async function* backfill(ports: SyncPorts, request: BackfillRequest): AsyncGenerator<BackfillStep> {
-  const { pipe, refetch, windowsPerMinute, signal } = request;
-  const grid = gridOfPipe(pipe);
-  const startUs = usOfMs(ports.nowMs());
-  const endUs = request.endUs !== undefined && request.endUs < startUs ? request.endUs : startUs;
-  const wantedUs = request.beginUs ?? grid.beginUs;
-  const beginUs = wantedUs > grid.beginUs ? gridFloor(grid, wantedUs) : grid.beginUs;
-  const total = gridLength({ ...grid, beginUs }, endUs);
-  const step = Math.min(MAX_STEP, Math.max(1, Math.floor(windowsPerMinute / STEPS_A_MINUTE)));
-  let [atUs, queued]: [bigint | undefined, number] = [total > 0 ? beginUs : undefined, 0];
-  const progress = (waiting: boolean): BackfillStep => {
-    const done = atUs === undefined ? total : Number((atUs - beginUs) / grid.chunkUs);
-    return { done, total, queued, skipped: done - queued, waiting };
-  };
-  while (atUs !== undefined) {
-    if ((await ports.queue.depth()) > ROOM) {
-      yield progress(true);
-      if (!(await pause(LOOK_AGAIN_MS, signal))) return;
-      continue;
-    }
-    const asked = { dueUs: usOfMs(ports.nowMs()), epoch: 0n, manual: true };
-    const range = { beginUs: atUs, endUs };
-    const synced = await syncPipe(ports, { ...asked, pipe, refetch, range, limit: step, signal });
-    queued += synced.queued.length;
-    atUs = synced.nextUs;
-    yield progress(false);
-    if (atUs !== undefined && !(await pause((step * MINUTE_MS) / windowsPerMinute, signal))) return;
+/** One step of one backfill. Resolves with the time to the next, in milliseconds. Errors: of the bus. */
+async function step(ports: BackfillPorts, name: string, signal: AbortSignal): Promise<number> {
+  const { backfills, catalog, nowMs } = ports;
+  const backfill = await backfills.get(name);
+  if (backfill.state !== BackfillState.RUNNING) return LOOK_AGAIN_MS;
+  const nowUs = usOfMs(nowMs());
+  const write = (change: Partial<Backfill>) => backfills.change(name, nowUs, (current) => merged(current, change));
+  const give = (message: string) => write({ state: BackfillState.FAILED, message, waiting: false });
+  if (nowUs > microsOf(backfill.expireTime)) {
+    await give(`not over by ${formatTime(microsOf(backfill.expireTime))}: create another one for the rest`);
+    return LOOK_AGAIN_MS;
   }
-  if (total === 0) yield progress(false);
+  const pipe = find(catalog, "pipe", pipeOf(name));
+  const why = pipe ? whyPipeRests(catalog, pipe) : `there is no ${pipeOf(name)}`;
+  if (!pipe || why) {
+    await write({ waiting: true, message: `waits: ${why}` });
+    return LOOK_AGAIN_MS;
+  }
+  if (!backfill.next) return endWhenSettled(ports, backfill, write);
+  if ((await ports.queue.depth()) > ROOM) {
+    await write({ waiting: true, message: "waits: what is due now goes first" });
+    return LOOK_AGAIN_MS;
+  }
+  const rate = backfill.windowsPerMinute;
+  const limit = Math.min(MAX_STEP, Math.max(1, Math.floor(rate / STEPS_A_MINUTE)));
+  const range = { beginUs: microsOf(backfill.next), endUs: microsOf(backfill.end) };
+  const asked = { dueUs: nowUs, epoch: 0n, manual: true };
+  const refetch = backfill.refetch ? { refetch: true, refetchBeforeUs: microsOf(backfill.createTime) } : {};
+  let synced: Awaited<ReturnType<typeof syncPipe>>;
+  try {
+    synced = await syncPipe(ports, { ...asked, refetch: false, ...refetch, pipe, range, limit, signal });
+  } catch (thrown) {
+    const fault = Fault.from(thrown);
+    if (signal.aborted || fault.retryable || fault.code === "internal") throw fault;
+    await give(fault.message);
+    return LOOK_AGAIN_MS;
+  }
+  const { beginUs, chunkUs } = { beginUs: microsOf(backfill.begin), chunkUs: gridOfPipe(pipe).chunkUs };
+  const next = synced.nextUs === undefined ? undefined : timestampOf(synced.nextUs);
+  const lookedAt = synced.nextUs === undefined ? backfill.total : (synced.nextUs - beginUs) / chunkUs;
+  const queued = backfill.queued + BigInt(synced.queued.length);
+  const { running: _, ...counts } = await countWindows(ports, backfill);
+  await write({ ...counts, queued, lookedAt, next, waiting: false, message: "" });
+  const leftMs = msOfUs(microsOf(backfill.expireTime)) - nowMs();
+  return next ? Math.max(0, Math.min((limit * MINUTE_MS) / rate, leftMs)) : LOOK_AGAIN_MS;
+}
+
+/** What was paused or cancelled meanwhile stays so; how far it came counts all the same. */
+function merged(current: Backfill, change: Partial<Backfill>): Backfill {
+  if (isOver(current)) return current;
+  const state = current.state === BackfillState.PAUSED ? {} : { state: change.state ?? current.state };
+  const message = current.state === BackfillState.PAUSED ? {} : { message: change.message ?? current.message };
+  const next = { ...current, ...change, state: current.state, ...state, ...message };
+  return Object.entries(change).every(([key]) => same(next[key as keyof Backfill], current[key as keyof Backfill]))
+    ? current
+    : next;
+}
+
+const text = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+const same = (a: unknown, b: unknown) => JSON.stringify(a, text) === JSON.stringify(b, text);
+
+/** All windows were looked at: it is over when none of them is at work. */
+async function endWhenSettled(
+  ports: BackfillPorts,
+  backfill: Backfill,
+  write: (change: Partial<Backfill>) => Promise<Backfill>,
+): Promise<number> {
+  const { running, ...counts } = await countWindows(ports, backfill);
+  const over = running === 0;
+  const message = over ? "" : `${running} windows are at work`;
+  await write({ ...counts, message, waiting: false, ...(over && { state: BackfillState.DONE }) });
+  return LOOK_AGAIN_MS;
+}
+
+/** How the windows of the range stand by now. */
+async function countWindows({ windows }: SyncPorts, { name, begin, end }: Backfill) {
+  const [beginUs, endUs] = [microsOf(begin), microsOf(end)];
+  const counts = { done: 0n, failed: 0n, rows: 0n, running: 0 };
+  for (const { window } of await windows.list(bare(pipeOf(name)))) {
+    const atUs = microsOf(window.begin);
+    if (atUs < beginUs || atUs >= endUs) continue;
+    if (window.state === WindowState.RUNNING) counts.running += 1;
+    if (window.state === WindowState.FAILED) counts.failed += 1n;
+    if (window.state !== WindowState.DONE) continue;
+    counts.done += 1n;
+    counts.rows += window.rows;
+  }
+  return counts;
 }

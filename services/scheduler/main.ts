@@ -1,6 +1,7 @@
 /** The scheduler: its settings, and how it starts on a bus and a registry. */
 import { catalogChange } from "../../proto/catalog.ts";
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
+import { BackfillsService } from "../../proto/gen/millrace/scheduler/v1/backfill_service.ts";
 import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { BUCKETS, JOBS, JOBS_OPTIONS, LEADER_TTL_MS } from "../../proto/names.ts";
 import type { Bus } from "../bus/ports.ts";
@@ -10,6 +11,9 @@ import { connect, listen, serve, service } from "../kit/grpc.ts";
 import { background, pause, type Running } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { mirror } from "../kit/mirror.ts";
+import { type BackfillPorts, workOnBackfills } from "./backfill.ts";
+import { backfillMethods } from "./backfill-service.ts";
+import { BackfillStore } from "./backfill-store.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
 import { type Counts, Term, type TermPorts } from "./term.ts";
@@ -47,6 +51,7 @@ const TICK_FAILED_PAUSE_MS = 1_000;
 export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<RunningScheduler> {
   await using stack = new AsyncDisposableStack();
   const windows = new WindowStore(await bus.kv(BUCKETS.windows));
+  const backfills = new BackfillStore(await bus.kv(BUCKETS.backfills));
   const queue = await bus.queue(JOBS, JOBS_OPTIONS);
   const leaders = await bus.kv(BUCKETS.leaders, { ttlMs: LEADER_TTL_MS });
   const channel = stack.use(connect(config.registry));
@@ -63,13 +68,17 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     ),
   );
   const nowMs = () => Date.now();
-  const shared = { catalog, windows, queue, log, nowMs };
-  const server = stack.use(await serve(config.listen, [service(SchedulesService, scheduleMethods(shared))], { log }));
+  const shared = { catalog, windows, backfills, queue, log, nowMs };
+  const services = [
+    service(SchedulesService, scheduleMethods(shared)),
+    service(BackfillsService, backfillMethods(shared)),
+  ];
+  const server = stack.use(await serve(config.listen, services, { log }));
   const leadership = stack.use(
     lead(leaders, server.address, { ttlMs: LEADER_TTL_MS, nowMs: () => performance.now() }, log),
   );
   const counts: Counts = { sent: 0, repeated: 0, missed: 0, heldBack: 0 };
-  const leading = { term: undefined as Term | undefined };
+  const leading: Leading = { term: undefined, backfills: undefined };
   stack.defer(catalog.onChange((name) => leading.term?.change(name)));
   stack.use(
     background(
@@ -86,10 +95,16 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
   };
 }
 
+interface Leading {
+  term: Term | undefined;
+  /** Work on backfills, for as long as the term. */
+  backfills: AsyncDisposable | undefined;
+}
+
 /** A term for each lease that is won, from what the catalogue says then; ticks while it holds. */
 async function keepTerms(
-  leading: { term: Term | undefined },
-  ports: Omit<TermPorts, "holds">,
+  leading: Leading,
+  ports: Omit<TermPorts, "holds"> & BackfillPorts,
   epochNow: () => bigint | undefined,
   signal: AbortSignal,
 ): Promise<void> {
@@ -100,10 +115,14 @@ async function keepTerms(
       const over = leading.term;
       leading.term = undefined;
       servedUntilMs = Math.max(servedUntilMs, over.servedUntilMs);
+      await leading.backfills?.[Symbol.asyncDispose]();
       await over[Symbol.asyncDispose]();
     } else if (epoch !== undefined) {
       const holds = () => !signal.aborted && epochNow() === epoch;
-      leading.term ??= new Term(epoch, { ...ports, holds }, servedUntilMs);
+      if (!leading.term) {
+        leading.term = new Term(epoch, { ...ports, holds }, servedUntilMs);
+        leading.backfills = workOnBackfills(ports, holds);
+      }
       await leading.term.tick().catch(async (thrown) => {
         ports.log.warn({ err: Fault.from(thrown) }, "a tick failed");
         await pause(TICK_FAILED_PAUSE_MS, signal);
@@ -111,6 +130,7 @@ async function keepTerms(
     }
     await pause(TICK_MS, signal);
   }
+  await leading.backfills?.[Symbol.asyncDispose]();
   await leading.term?.[Symbol.asyncDispose]();
   leading.term = undefined;
 }

@@ -34,6 +34,8 @@ export interface SyncPorts {
 export interface SyncRequest extends Asked {
   readonly pipe: Pipe;
   readonly refetch: boolean;
+  /** With `refetch`: only windows that did not change since. */
+  readonly refetchBeforeUs?: bigint | undefined;
   readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
   /** At most this many windows, the first ones. */
   readonly limit?: number;
@@ -71,6 +73,7 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     nowUs: dueUs,
     known: stored.map(toKnown),
     refetch: request.refetch,
+    refetchBeforeUs: request.refetchBeforeUs,
     range: request.range,
     lostBeforeUs: nowUs - (depth === 0 ? LOST_WHEN_IDLE_US : LOST_WHEN_BUSY_US),
   });

@@ -1,20 +1,25 @@
 /** The scheduler over gRPC: checks what was asked, and queues or tells. */
-import { type EntityKind, type EntityOf, find } from "../../proto/catalog.ts";
 import { PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
+import { Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/backfill.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import type { SchedulesServer, SyncPipeRequest } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { pause } from "../kit/lifecycle.ts";
 import { parseSchedule } from "../kit/schedule.ts";
 import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
-import { backfill } from "./backfill.ts";
+import type { BackfillPorts } from "./backfill.ts";
+import { createBackfill } from "./backfill-service.ts";
+import { isOver } from "./backfill-store.ts";
 import { messageId, pollerJob } from "./jobs.ts";
+import { lookUp } from "./lookup.ts";
 import { timestampMistake, usOfMs } from "./moments.ts";
-import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
+import { syncPipe } from "./pipe-sync.ts";
 import { preview } from "./schedule.ts";
-import { type Catalog, gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
+import { gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
+import { askSource } from "./verify.ts";
 import { pageWindows } from "./window-pages.ts";
 
 const DEFAULT_PAGE = 1_000;
@@ -24,16 +29,10 @@ const MAX_PREVIEW = 100;
 const MAX_DEAD_SHOWN = 100;
 /** Sends in flight of one manual run. */
 const BATCH = 256;
-/** Windows a minute. */
-const DEFAULT_BACKFILL_RATE = 60;
-const MAX_BACKFILL_RATE = 60_000;
-const CATALOG_RETRY_MS = 500;
+/** How often a backfill that is followed is looked at. */
+const FOLLOW_MS = 200;
 
-export interface SchedulesPorts extends SyncPorts {
-  readonly catalog: Catalog & { readonly synced: boolean };
-}
-
-export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer> {
+export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> {
   const { catalog, windows, queue, nowMs } = ports;
   const byHand = () => ({ dueUs: usOfMs(nowMs()), epoch: 0n, manual: true });
 
@@ -53,27 +52,31 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
     },
 
     async *backfillPipe(request, { signal }) {
-      const { windowsPerMinute: rate } = request;
-      const fix = `1 to ${MAX_BACKFILL_RATE}; 0 means ${DEFAULT_BACKFILL_RATE}`;
-      checkInput("backfill", [
-        ...nameMistakes("pipe", "name", request.name),
-        ...rangeMistakes(request),
-        ...(rate < 0 || rate > MAX_BACKFILL_RATE
-          ? [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }]
-          : []),
-      ]);
+      checkInput("backfill", nameMistakes("pipe", "name", request.name));
+      const { name: parent, begin, end, refetch, windowsPerMinute } = request;
+      const wanted = Backfill.fromPartial({ refetch, windowsPerMinute, ...(begin && { begin }), ...(end && { end }) });
+      const { name } = await createBackfill(ports, parent, wanted);
+      for (let told = ""; ; ) {
+        const backfill = await ports.backfills.get(name);
+        const { lookedAt: done, total, queued, waiting, message } = backfill;
+        const news = JSON.stringify([done, queued, waiting, backfill.state].map(String));
+        if (news !== told) yield { done, total, queued, skipped: done - queued, waiting, backfill: name };
+        told = news;
+        if (backfill.state === BackfillState.FAILED) throw new Fault("precondition", `${name} failed: ${message}`);
+        if (isOver(backfill) || !(await pause(FOLLOW_MS, signal))) return;
+      }
+    },
+
+    async verifyPipeSource(request, { signal }) {
+      checkInput("verify", [...nameMistakes("pipe", "name", request.name), ...rangeMistakes(request)]);
       const pipe = lookUp(catalog, "pipe", request.name);
       const why = whyPipeRests(catalog, pipe);
       if (why) throw new Fault("precondition", why);
-      const steps = backfill(ports, {
-        ...{ pipe, signal, refetch: request.refetch, windowsPerMinute: rate || DEFAULT_BACKFILL_RATE },
-        beginUs: request.begin && microsOf(request.begin),
-        endUs: request.end && microsOf(request.end),
-      });
-      for await (const { done, total, queued, skipped, waiting } of steps) {
-        const counts = { done: BigInt(done), total: BigInt(total), queued: BigInt(queued), skipped: BigInt(skipped) };
-        yield { ...counts, waiting };
-      }
+      const { begin, end, repair } = request;
+      const asked = byHand();
+      const span = { beginUs: begin && microsOf(begin), endUs: end && microsOf(end) };
+      const { queued, skipped } = await askSource(ports, { ...asked, ...span, pipe, repair, signal });
+      return { dueTime: timestampOf(asked.dueUs), windows: [...queued], skipped };
     },
 
     async runPoller({ name }, { signal }) {
@@ -151,15 +154,6 @@ export function scheduleMethods(ports: SchedulesPorts): Methods<SchedulesServer>
       return {};
     },
   };
-}
-
-/** Errors: `unavailable` before the first complete copy of the catalogue, `not_found`. */
-function lookUp<K extends EntityKind>(catalog: SchedulesPorts["catalog"], kind: K, name: string): EntityOf<K> {
-  const entity = find(catalog, kind, name);
-  if (entity) return entity;
-  if (catalog.synced) throw new Fault("not_found", `there is no ${name}`);
-  const message = "the scheduler has no copy of the catalogue yet: is the registry up?";
-  throw new Fault("unavailable", message, { retryAfterMs: CATALOG_RETRY_MS });
 }
 
 function nameMistakes(kind: "pipe" | "poller", field: string, name: string): Mistake[] {

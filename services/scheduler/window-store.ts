@@ -1,5 +1,5 @@
 /** Windows in kv, written by compare-and-set: of two schedulers that want the same window one gets it. */
-import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { Verification, Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import type { Kv, KvEntry } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
@@ -44,7 +44,7 @@ export class WindowStore {
     pipe: string,
     planned: PlannedWindow,
     former: StoredWindow | undefined,
-    queued: { readonly run: string; readonly dueUs: bigint; readonly nowUs: bigint },
+    queued: { readonly run: string; readonly dueUs: bigint; readonly nowUs: bigint; readonly inputs?: string },
   ): Promise<Claim | undefined> {
     const window = Window.fromPartial({
       ...former?.window,
@@ -55,6 +55,8 @@ export class WindowStore {
       dueTime: timestampOf(queued.dueUs),
       updateTime: timestampOf(queued.nowUs),
       message: "",
+      formerState: restingState(former?.window),
+      inputs: queued.inputs ?? "",
     });
     const key = keyOf(pipe, planned.beginUs);
     const bytes = Window.encode(window).finish();
@@ -68,6 +70,18 @@ export class WindowStore {
     }
   }
 
+  /** Notes that the source is asked again. Undefined when somebody has written the window since. */
+  async markAsked({ pipe, window, revision }: StoredWindow, dueUs: bigint): Promise<Window | undefined> {
+    const marked = { ...window, verification: Verification.fromPartial({ dueTime: timestampOf(dueUs) }) };
+    try {
+      await this.#kv.update(keyOf(pipe, microsOf(window.begin)), Window.encode(marked).finish(), revision);
+      return marked;
+    } catch (thrown) {
+      if (Fault.from(thrown).code === "conflict") return undefined;
+      throw thrown;
+    }
+  }
+
   /** Takes a claim back, unless somebody has written the window since: then it is theirs. */
   async release(pipe: string, { window, revision, former }: Claim): Promise<void> {
     const key = keyOf(pipe, microsOf(window.begin));
@@ -78,6 +92,12 @@ export class WindowStore {
       if (Fault.from(thrown).code !== "conflict") throw thrown;
     });
   }
+}
+
+/** Where a window goes back to whose job does not run. */
+function restingState(former: Window | undefined): WindowState {
+  if (!former) return WindowState.MISSING;
+  return former.state === WindowState.RUNNING ? former.formerState : former.state;
 }
 
 export function toKnown({ window }: StoredWindow): KnownWindow {

@@ -28,6 +28,8 @@ export interface WindowPlanInput extends Grid {
   readonly known: Iterable<KnownWindow>;
   /** Also windows that are done. */
   readonly refetch: boolean;
+  /** With `refetch`, done windows that changed since this were fetched for it already; undefined: none was. */
+  readonly refetchBeforeUs?: bigint | undefined;
   /** Only windows that touch it; undefined: all. */
   readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
   /** A running window whose standing last changed before this is taken for lost, and queued again. */
@@ -120,7 +122,8 @@ function needs(window: KnownWindow | undefined, slot: Slot, input: WindowPlanInp
   if (!window) return true;
   if (window.standing === "running") return window.updatedUs < input.lostBeforeUs;
   // Another length than the grid's: the chunk was changed since.
-  if (window.standing !== "done" || window.endUs !== slot.endUs || input.refetch) return true;
+  if (window.standing !== "done" || window.endUs !== slot.endUs) return true;
+  if (input.refetch && (input.refetchBeforeUs === undefined || window.updatedUs < input.refetchBeforeUs)) return true;
   if (window.fetchedUntilUs < slot.untilUs) return true;
   return slot.backtracked && window.updatedUs < input.nowUs;
 }

@@ -73,7 +73,19 @@ export interface Interfaces {
   /** Exports `function:<name>` for each: called by other plugins. At most 200, names `[a-z][a-z0-9_]{0,62}`. */
   functions: { [key: string]: FunctionInterface };
   /** Exports `enrich`: writes documents about one resource. */
-  enrich?: EnrichInterface | undefined;
+  enrich?:
+    | EnrichInterface
+    | undefined;
+  /** Exports `sync`: writes the rows of one window itself, by `emit`. Asked instead of `fetch`; the defaults of every pipe. */
+  sync?:
+    | PipeParameters
+    | undefined;
+  /** Exports `before_sync`: is asked before each window of its pipes, and may say no with a reason. */
+  beforeSync?:
+    | HookInterface
+    | undefined;
+  /** Exports `after_sync`: is told how each window of its pipes ended. */
+  afterSync?: HookInterface | undefined;
 }
 
 export interface Interfaces_FunctionsEntry {
@@ -95,6 +107,12 @@ export interface FunctionInterface {
   timeout: string;
   /** One sentence for people. At most 500 characters. */
   description: string;
+}
+
+/** A hook around the windows of pipes. */
+export interface HookInterface {
+  /** Wall time of one call. Default `10s`, at most `60s`. */
+  timeout: string;
 }
 
 /** `register` has no settings. */
@@ -428,6 +446,9 @@ function createBaseInterfaces(): Interfaces {
     route: undefined,
     functions: {},
     enrich: undefined,
+    sync: undefined,
+    beforeSync: undefined,
+    afterSync: undefined,
   };
 }
 
@@ -453,6 +474,15 @@ export const Interfaces: MessageFns<Interfaces> = {
     });
     if (message.enrich !== undefined) {
       EnrichInterface.encode(message.enrich, writer.uint32(58).fork()).join();
+    }
+    if (message.sync !== undefined) {
+      PipeParameters.encode(message.sync, writer.uint32(66).fork()).join();
+    }
+    if (message.beforeSync !== undefined) {
+      HookInterface.encode(message.beforeSync, writer.uint32(74).fork()).join();
+    }
+    if (message.afterSync !== undefined) {
+      HookInterface.encode(message.afterSync, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -529,6 +559,30 @@ export const Interfaces: MessageFns<Interfaces> = {
             message.enrich = EnrichInterface.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.sync = PipeParameters.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.beforeSync = HookInterface.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.afterSync = HookInterface.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -572,6 +626,15 @@ export const Interfaces: MessageFns<Interfaces> = {
     );
     message.enrich = (object.enrich !== undefined && object.enrich !== null)
       ? EnrichInterface.fromPartial(object.enrich)
+      : undefined;
+    message.sync = (object.sync !== undefined && object.sync !== null)
+      ? PipeParameters.fromPartial(object.sync)
+      : undefined;
+    message.beforeSync = (object.beforeSync !== undefined && object.beforeSync !== null)
+      ? HookInterface.fromPartial(object.beforeSync)
+      : undefined;
+    message.afterSync = (object.afterSync !== undefined && object.afterSync !== null)
+      ? HookInterface.fromPartial(object.afterSync)
       : undefined;
     return message;
   },
@@ -733,6 +796,61 @@ export const FunctionInterface: MessageFns<FunctionInterface> = {
     message.output = object.output ?? undefined;
     message.timeout = object.timeout ?? "";
     message.description = object.description ?? "";
+    return message;
+  },
+};
+
+function createBaseHookInterface(): HookInterface {
+  return { timeout: "" };
+}
+
+export const HookInterface: MessageFns<HookInterface> = {
+  encode(message: HookInterface, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeout !== "") {
+      writer.uint32(10).string(message.timeout);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HookInterface {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHookInterface();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.timeout = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HookInterface>): HookInterface {
+    return HookInterface.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HookInterface>): HookInterface {
+    const message = createBaseHookInterface();
+    message.timeout = object.timeout ?? "";
     return message;
   },
 };

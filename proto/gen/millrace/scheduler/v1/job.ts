@@ -66,6 +66,10 @@ export interface Job {
   epoch: bigint;
   /** W3C trace context; empty when not traced. */
   traceparent: string;
+  /** FETCH only: ask the source once more and compare with what is stored. Nothing that is seen changes, but for `repair`. */
+  verify: boolean;
+  /** With `verify`: what differs takes the place of what is stored, at once. */
+  repair: boolean;
 }
 
 function createBaseJob(): Job {
@@ -84,6 +88,8 @@ function createBaseJob(): Job {
     manual: false,
     epoch: 0n,
     traceparent: "",
+    verify: false,
+    repair: false,
   };
 }
 
@@ -148,6 +154,12 @@ export const Job: MessageFns<Job> = {
     }
     if (message.traceparent !== "") {
       writer.uint32(114).string(message.traceparent);
+    }
+    if (message.verify !== false) {
+      writer.uint32(120).bool(message.verify);
+    }
+    if (message.repair !== false) {
+      writer.uint32(128).bool(message.repair);
     }
     return writer;
   },
@@ -277,6 +289,22 @@ export const Job: MessageFns<Job> = {
             message.traceparent = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.verify = reader.bool();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -308,6 +336,8 @@ export const Job: MessageFns<Job> = {
     message.manual = object.manual ?? false;
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.traceparent = object.traceparent ?? "";
+    message.verify = object.verify ?? false;
+    message.repair = object.repair ?? false;
     return message;
   },
 };

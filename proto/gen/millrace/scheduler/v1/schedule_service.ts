@@ -77,6 +77,36 @@ export interface BackfillPipeResponse {
   skipped: bigint;
   /** Whether it waits for the queue to empty. */
   waiting: boolean;
+  /** `pipes/{pipe}/backfills/{backfill}`. */
+  backfill: string;
+}
+
+/** Which windows of which pipe. */
+export interface VerifyPipeSourceRequest {
+  /** `pipes/{pipe}`. */
+  name: string;
+  /** Windows that begin at or after; absent: all. */
+  begin:
+    | Timestamp
+    | undefined;
+  /** Windows that end at or before; absent: all. */
+  end:
+    | Timestamp
+    | undefined;
+  /** Replace the rows of windows that differ. */
+  repair: boolean;
+}
+
+/** What was queued. */
+export interface VerifyPipeSourceResponse {
+  /** When: the `verification` of a window with this `due_time` is the answer. */
+  dueTime:
+    | Timestamp
+    | undefined;
+  /** Windows that are asked for, by begin. */
+  windows: Window[];
+  /** Windows in the range that are not done, or being fetched: there is nothing to compare. */
+  skipped: number;
 }
 
 /** Which poller. */
@@ -429,7 +459,7 @@ export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
 };
 
 function createBaseBackfillPipeResponse(): BackfillPipeResponse {
-  return { done: 0n, total: 0n, queued: 0n, skipped: 0n, waiting: false };
+  return { done: 0n, total: 0n, queued: 0n, skipped: 0n, waiting: false, backfill: "" };
 }
 
 export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
@@ -460,6 +490,9 @@ export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
     }
     if (message.waiting !== false) {
       writer.uint32(40).bool(message.waiting);
+    }
+    if (message.backfill !== "") {
+      writer.uint32(50).string(message.backfill);
     }
     return writer;
   },
@@ -517,6 +550,14 @@ export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
             message.waiting = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.backfill = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -539,6 +580,181 @@ export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
     message.queued = (object.queued !== undefined && object.queued !== null) ? BigInt(object.queued) : 0n;
     message.skipped = (object.skipped !== undefined && object.skipped !== null) ? BigInt(object.skipped) : 0n;
     message.waiting = object.waiting ?? false;
+    message.backfill = object.backfill ?? "";
+    return message;
+  },
+};
+
+function createBaseVerifyPipeSourceRequest(): VerifyPipeSourceRequest {
+  return { name: "", begin: undefined, end: undefined, repair: false };
+}
+
+export const VerifyPipeSourceRequest: MessageFns<VerifyPipeSourceRequest> = {
+  encode(message: VerifyPipeSourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.begin !== undefined) {
+      Timestamp.encode(message.begin, writer.uint32(18).fork()).join();
+    }
+    if (message.end !== undefined) {
+      Timestamp.encode(message.end, writer.uint32(26).fork()).join();
+    }
+    if (message.repair !== false) {
+      writer.uint32(32).bool(message.repair);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyPipeSourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyPipeSourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.begin = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.end = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VerifyPipeSourceRequest>): VerifyPipeSourceRequest {
+    return VerifyPipeSourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VerifyPipeSourceRequest>): VerifyPipeSourceRequest {
+    const message = createBaseVerifyPipeSourceRequest();
+    message.name = object.name ?? "";
+    message.begin = (object.begin !== undefined && object.begin !== null)
+      ? Timestamp.fromPartial(object.begin)
+      : undefined;
+    message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
+    message.repair = object.repair ?? false;
+    return message;
+  },
+};
+
+function createBaseVerifyPipeSourceResponse(): VerifyPipeSourceResponse {
+  return { dueTime: undefined, windows: [], skipped: 0 };
+}
+
+export const VerifyPipeSourceResponse: MessageFns<VerifyPipeSourceResponse> = {
+  encode(message: VerifyPipeSourceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dueTime !== undefined) {
+      Timestamp.encode(message.dueTime, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.windows) {
+      Window.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.skipped !== 0) {
+      writer.uint32(24).int32(message.skipped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyPipeSourceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyPipeSourceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dueTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.windows.push(Window.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.skipped = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VerifyPipeSourceResponse>): VerifyPipeSourceResponse {
+    return VerifyPipeSourceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VerifyPipeSourceResponse>): VerifyPipeSourceResponse {
+    const message = createBaseVerifyPipeSourceResponse();
+    message.dueTime = (object.dueTime !== undefined && object.dueTime !== null)
+      ? Timestamp.fromPartial(object.dueTime)
+      : undefined;
+    message.windows = object.windows?.map((e) => Window.fromPartial(e)) || [];
+    message.skipped = object.skipped ?? 0;
     return message;
   },
 };
@@ -1267,9 +1483,8 @@ export const SchedulesService = {
     responseDeserialize: (value: Buffer): SyncPipeResponse => SyncPipeResponse.decode(value),
   },
   /**
-   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
-   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
-   * missing. Errors: as SyncPipe.
+   * Starts a backfill, as Backfills.CreateBackfill does, and tells how far it is until it ends. It goes on when nobody
+   * listens. Errors: as CreateBackfill.
    */
   backfillPipe: {
     path: "/millrace.scheduler.v1.Schedules/BackfillPipe" as const,
@@ -1280,6 +1495,23 @@ export const SchedulesService = {
     responseSerialize: (value: BackfillPipeResponse): Buffer =>
       Buffer.from(BackfillPipeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BackfillPipeResponse => BackfillPipeResponse.decode(value),
+  },
+  /**
+   * Asks the source again for the windows of a pipe that are done, and compares row counts and checksums with what is
+   * stored. What was asked is never seen, unless `repair` is set: then the rows of a window that differs are replaced at
+   * once, and those that are gone at the source disappear. The answer of each window is its `verification`.
+   * Errors: as SyncPipe.
+   */
+  verifyPipeSource: {
+    path: "/millrace.scheduler.v1.Schedules/VerifyPipeSource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: VerifyPipeSourceRequest): Buffer =>
+      Buffer.from(VerifyPipeSourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyPipeSourceRequest => VerifyPipeSourceRequest.decode(value),
+    responseSerialize: (value: VerifyPipeSourceResponse): Buffer =>
+      Buffer.from(VerifyPipeSourceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VerifyPipeSourceResponse => VerifyPipeSourceResponse.decode(value),
   },
   /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
@@ -1346,11 +1578,17 @@ export interface SchedulesServer extends UntypedServiceImplementation {
    */
   syncPipe: handleUnaryCall<SyncPipeRequest, SyncPipeResponse>;
   /**
-   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
-   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
-   * missing. Errors: as SyncPipe.
+   * Starts a backfill, as Backfills.CreateBackfill does, and tells how far it is until it ends. It goes on when nobody
+   * listens. Errors: as CreateBackfill.
    */
   backfillPipe: handleServerStreamingCall<BackfillPipeRequest, BackfillPipeResponse>;
+  /**
+   * Asks the source again for the windows of a pipe that are done, and compares row counts and checksums with what is
+   * stored. What was asked is never seen, unless `repair` is set: then the rows of a window that differs are replaced at
+   * once, and those that are gone at the source disappear. The answer of each window is its `verification`.
+   * Errors: as SyncPipe.
+   */
+  verifyPipeSource: handleUnaryCall<VerifyPipeSourceRequest, VerifyPipeSourceResponse>;
   /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
    * its instance is paused, or it picks nothing; RESOURCE_EXHAUSTED when the queue is full.
@@ -1388,9 +1626,8 @@ export interface SchedulesClient extends Client {
     callback: (error: ServiceError | null, response: SyncPipeResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Queues windows of a pipe as SyncPipe does, but oldest first, at a rate, and only while few jobs wait in the queue:
-   * what is due now goes first. It lasts as long as it is listened to; asked for again, it goes on with what is
-   * missing. Errors: as SyncPipe.
+   * Starts a backfill, as Backfills.CreateBackfill does, and tells how far it is until it ends. It goes on when nobody
+   * listens. Errors: as CreateBackfill.
    */
   backfillPipe(
     request: BackfillPipeRequest,
@@ -1401,6 +1638,27 @@ export interface SchedulesClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<BackfillPipeResponse>;
+  /**
+   * Asks the source again for the windows of a pipe that are done, and compares row counts and checksums with what is
+   * stored. What was asked is never seen, unless `repair` is set: then the rows of a window that differs are replaced at
+   * once, and those that are gone at the source disappear. The answer of each window is its `verification`.
+   * Errors: as SyncPipe.
+   */
+  verifyPipeSource(
+    request: VerifyPipeSourceRequest,
+    callback: (error: ServiceError | null, response: VerifyPipeSourceResponse) => void,
+  ): ClientUnaryCall;
+  verifyPipeSource(
+    request: VerifyPipeSourceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VerifyPipeSourceResponse) => void,
+  ): ClientUnaryCall;
+  verifyPipeSource(
+    request: VerifyPipeSourceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VerifyPipeSourceResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Queues one run of a poller now, for every resource that it picks. Errors: NOT_FOUND; FAILED_PRECONDITION when it or
    * its instance is paused, or it picks nothing; RESOURCE_EXHAUSTED when the queue is full.

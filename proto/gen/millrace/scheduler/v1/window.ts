@@ -69,7 +69,43 @@ export interface Window {
     | Timestamp
     | undefined;
   /** The due moment that it was last queued for. Executors keep it: with the run it names the job in the queue. */
-  dueTime: Timestamp | undefined;
+  dueTime:
+    | Timestamp
+    | undefined;
+  /** How it stood before it was queued: where it goes back to when its job does not run. */
+  formerState: WindowState;
+  /** Names the rows of its last result: equal for equal rows, as far as that is known. Empty: not known. */
+  result: string;
+  /** Names the results of the windows that it was made from, of a pipe that comes after others. */
+  inputs: string;
+  /** What the source said when it was last asked whether the rows are still the same. */
+  verification: Verification | undefined;
+}
+
+/** The rows of a window against the source's. */
+export interface Verification {
+  /** When it was asked for; with the window it names the request. */
+  dueTime:
+    | Timestamp
+    | undefined;
+  /** When the answer came. */
+  verifyTime:
+    | Timestamp
+    | undefined;
+  /** Rows that the source gave. */
+  sourceRows: bigint;
+  /** Rows that were stored. */
+  storedRows: bigint;
+  /** Sum of the hashes of the rows that the source gave. */
+  sourceChecksum: string;
+  /** Sum of the hashes of the stored rows. */
+  storedChecksum: string;
+  /** Whether the two sets of rows differ. */
+  differs: boolean;
+  /** Whether the source's rows are the stored ones now. */
+  repaired: boolean;
+  /** Why the source could not be asked; empty when it was. */
+  problem: string;
 }
 
 function createBaseWindow(): Window {
@@ -84,6 +120,10 @@ function createBaseWindow(): Window {
     message: "",
     updateTime: undefined,
     dueTime: undefined,
+    formerState: 0,
+    result: "",
+    inputs: "",
+    verification: undefined,
   };
 }
 
@@ -124,6 +164,18 @@ export const Window: MessageFns<Window> = {
     }
     if (message.dueTime !== undefined) {
       Timestamp.encode(message.dueTime, writer.uint32(82).fork()).join();
+    }
+    if (message.formerState !== 0) {
+      writer.uint32(88).int32(message.formerState);
+    }
+    if (message.result !== "") {
+      writer.uint32(98).string(message.result);
+    }
+    if (message.inputs !== "") {
+      writer.uint32(106).string(message.inputs);
+    }
+    if (message.verification !== undefined) {
+      Verification.encode(message.verification, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -221,6 +273,38 @@ export const Window: MessageFns<Window> = {
             message.dueTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.formerState = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.result = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.inputs = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.verification = Verification.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -256,6 +340,187 @@ export const Window: MessageFns<Window> = {
     message.dueTime = (object.dueTime !== undefined && object.dueTime !== null)
       ? Timestamp.fromPartial(object.dueTime)
       : undefined;
+    message.formerState = object.formerState ?? 0;
+    message.result = object.result ?? "";
+    message.inputs = object.inputs ?? "";
+    message.verification = (object.verification !== undefined && object.verification !== null)
+      ? Verification.fromPartial(object.verification)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVerification(): Verification {
+  return {
+    dueTime: undefined,
+    verifyTime: undefined,
+    sourceRows: 0n,
+    storedRows: 0n,
+    sourceChecksum: "",
+    storedChecksum: "",
+    differs: false,
+    repaired: false,
+    problem: "",
+  };
+}
+
+export const Verification: MessageFns<Verification> = {
+  encode(message: Verification, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dueTime !== undefined) {
+      Timestamp.encode(message.dueTime, writer.uint32(10).fork()).join();
+    }
+    if (message.verifyTime !== undefined) {
+      Timestamp.encode(message.verifyTime, writer.uint32(18).fork()).join();
+    }
+    if (message.sourceRows !== 0n) {
+      if (BigInt.asIntN(64, message.sourceRows) !== message.sourceRows) {
+        throw new globalThis.Error("value provided for field message.sourceRows of type int64 too large");
+      }
+      writer.uint32(24).int64(message.sourceRows);
+    }
+    if (message.storedRows !== 0n) {
+      if (BigInt.asIntN(64, message.storedRows) !== message.storedRows) {
+        throw new globalThis.Error("value provided for field message.storedRows of type int64 too large");
+      }
+      writer.uint32(32).int64(message.storedRows);
+    }
+    if (message.sourceChecksum !== "") {
+      writer.uint32(42).string(message.sourceChecksum);
+    }
+    if (message.storedChecksum !== "") {
+      writer.uint32(50).string(message.storedChecksum);
+    }
+    if (message.differs !== false) {
+      writer.uint32(56).bool(message.differs);
+    }
+    if (message.repaired !== false) {
+      writer.uint32(64).bool(message.repaired);
+    }
+    if (message.problem !== "") {
+      writer.uint32(74).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Verification {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerification();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dueTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.verifyTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sourceRows = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.storedRows = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sourceChecksum = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.storedChecksum = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.differs = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.repaired = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Verification>): Verification {
+    return Verification.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Verification>): Verification {
+    const message = createBaseVerification();
+    message.dueTime = (object.dueTime !== undefined && object.dueTime !== null)
+      ? Timestamp.fromPartial(object.dueTime)
+      : undefined;
+    message.verifyTime = (object.verifyTime !== undefined && object.verifyTime !== null)
+      ? Timestamp.fromPartial(object.verifyTime)
+      : undefined;
+    message.sourceRows = (object.sourceRows !== undefined && object.sourceRows !== null)
+      ? BigInt(object.sourceRows)
+      : 0n;
+    message.storedRows = (object.storedRows !== undefined && object.storedRows !== null)
+      ? BigInt(object.storedRows)
+      : 0n;
+    message.sourceChecksum = object.sourceChecksum ?? "";
+    message.storedChecksum = object.storedChecksum ?? "";
+    message.differs = object.differs ?? false;
+    message.repaired = object.repaired ?? false;
+    message.problem = object.problem ?? "";
     return message;
   },
 };

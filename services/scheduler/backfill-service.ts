@@ -1,0 +1,135 @@
+/** Backfills over gRPC: checks what was asked, keeps it, tells how far it is. The leader does the work. */
+import { ulid } from "ulid";
+import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
+import { Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/backfill.ts";
+import type { BackfillsServer } from "../../proto/gen/millrace/scheduler/v1/backfill_service.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault, type Mistake } from "../kit/fault.ts";
+import type { Methods } from "../kit/grpc.ts";
+import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import type { BackfillPorts } from "./backfill.ts";
+import { isOver } from "./backfill-store.ts";
+import { lookUp } from "./lookup.ts";
+import { timestampMistake, usOfMs } from "./moments.ts";
+import { MAX_WINDOWS } from "./pipe-sync.ts";
+import { gridOfPipe, whyPipeRests } from "./standing.ts";
+import { gridFloor, gridLength } from "./windows.ts";
+
+/** Windows a minute. */
+const DEFAULT_RATE = 60;
+const MAX_RATE = 60_000;
+const EXPIRE_US = usOfMs(30 * 86_400_000);
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1_000;
+const MAX_NOTE = 500;
+const NAME = /^pipes\/[^/]+\/backfills\/[0-9a-z]{26}$/;
+
+/** Keeps a new backfill. Errors: as `Backfills.CreateBackfill`. */
+export async function createBackfill(
+  { catalog, backfills, nowMs }: BackfillPorts,
+  parent: string,
+  given: Backfill | undefined,
+): Promise<Backfill> {
+  const { begin, end, expireTime, refetch = false, windowsPerMinute: rate = 0 } = given ?? {};
+  const nowUs = usOfMs(nowMs());
+  const expiry = expiryMistakes(expireTime, nowUs);
+  refuse([...pipeMistakes(parent), ...rangeMistakes(begin, end), ...expiry, ...rateMistakes(rate)]);
+  const pipe = lookUp(catalog, "pipe", parent);
+  const why = whyPipeRests(catalog, pipe);
+  if (why) throw new Fault("precondition", why);
+  const grid = gridOfPipe(pipe);
+  const other = (await backfills.list(bare(parent))).find((one) => !isOver(one));
+  if (other) throw new Fault("exists", `${other.name} goes on: wait for it, or cancel it`);
+  const endUs = end && microsOf(end) < nowUs ? microsOf(end) : nowUs;
+  const wantedUs = begin ? microsOf(begin) : grid.beginUs;
+  const beginUs = wantedUs > grid.beginUs ? gridFloor(grid, wantedUs) : grid.beginUs;
+  const total = gridLength({ ...grid, beginUs }, endUs);
+  if (total > MAX_WINDOWS) throw new Fault("precondition", `${total} windows, more than ${MAX_WINDOWS}: ask for fewer`);
+  const backfill = Backfill.fromPartial({
+    name: `${parent}/backfills/${ulid(nowMs()).toLowerCase()}`,
+    ...{ begin: timestampOf(beginUs), end: timestampOf(endUs), refetch, windowsPerMinute: rate || DEFAULT_RATE },
+    expireTime: expireTime ?? timestampOf(nowUs + EXPIRE_US),
+    ...{ state: BackfillState.RUNNING, total: BigInt(total), next: total > 0 ? timestampOf(beginUs) : undefined },
+    ...{ createTime: timestampOf(nowUs), updateTime: timestampOf(nowUs) },
+  });
+  await backfills.create(backfill, nowUs);
+  return backfill;
+}
+
+export function backfillMethods(ports: BackfillPorts): Methods<BackfillsServer> {
+  const { backfills, nowMs } = ports;
+  /** Asking for what is so already is no mistake. */
+  const move = async (name: string, state: BackfillState, message: string): Promise<Backfill> => {
+    refuse(nameMistakes(name));
+    return backfills.change(name, usOfMs(nowMs()), (current) => {
+      if (current.state === state) return current;
+      if (isOver(current)) throw new Fault("precondition", `${name} is over: ${stateName(current)}`);
+      return { ...current, state, message, waiting: false };
+    });
+  };
+  return {
+    createBackfill: async ({ parent, backfill }) => ({ backfill: await createBackfill(ports, parent, backfill) }),
+    async getBackfill({ name }) {
+      refuse(nameMistakes(name));
+      return { backfill: await backfills.get(name) };
+    },
+    async listBackfills({ parent, pageSize, pageToken }) {
+      const badSize = pageSize < 0 ? [{ field: "page_size", problem: `${pageSize} is below 0` }] : [];
+      refuse([...(parent === "pipes/-" ? [] : pipeMistakes(parent)), ...badSize]);
+      const all = await backfills.list(parent === "pipes/-" ? "" : bare(parent));
+      const newestFirst = all.sort((a, b) => (order(a) < order(b) ? 1 : -1));
+      const rest = newestFirst.filter((one) => pageToken === "" || order(one) < pageToken);
+      const page = rest.slice(0, Math.min(pageSize || DEFAULT_PAGE, MAX_PAGE));
+      const last = page.at(-1);
+      return { backfills: page, nextPageToken: last && rest.length > page.length ? order(last) : "" };
+    },
+    async pauseBackfill({ name, note }) {
+      const fix = `at most ${MAX_NOTE} characters`;
+      if (note.length > MAX_NOTE) refuse([{ field: "note", problem: `has ${note.length} characters`, fix }]);
+      return { backfill: await move(name, BackfillState.PAUSED, note) };
+    },
+    resumeBackfill: async ({ name }) => ({ backfill: await move(name, BackfillState.RUNNING, "") }),
+    cancelBackfill: async ({ name }) => ({ backfill: await move(name, BackfillState.CANCELLED, "cancelled by hand") }),
+  };
+}
+
+const stateName = ({ state }: Backfill) => Object.entries(BackfillState).find(([, value]) => value === state)?.[0];
+/** ULIDs of all pipes are one order of time. */
+const order = ({ name }: Backfill) => name.slice(name.lastIndexOf("/") + 1);
+
+function refuse(mistakes: readonly Mistake[]): void {
+  if (mistakes.length) throw Fault.invalid("backfill", mistakes);
+}
+
+function nameMistakes(name: string): Mistake[] {
+  if (NAME.test(name)) return [];
+  const fix = "write pipes/{pipe}/backfills/{backfill}";
+  return [{ field: "name", problem: `${JSON.stringify(name)} is not the name of a backfill`, fix }];
+}
+
+function pipeMistakes(parent: string): Mistake[] {
+  if (/^pipes\/[^/]+$/.test(parent)) return [];
+  return [{ field: "parent", problem: `${JSON.stringify(parent)} is not the name of a pipe`, fix: "pipes/{pipe}" }];
+}
+
+function rateMistakes(rate: number): Mistake[] {
+  if (rate >= 0 && rate <= MAX_RATE) return [];
+  const fix = `1 to ${MAX_RATE}; 0 means ${DEFAULT_RATE}`;
+  return [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }];
+}
+
+function rangeMistakes(begin: Timestamp | undefined, end: Timestamp | undefined): Mistake[] {
+  const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
+  if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
+  const [from, to] = [begin, end].map((time) => formatTime(microsOf(time)));
+  const fix = "end is exclusive: at least a microsecond later";
+  return [{ field: "end", problem: `${to} is not after begin, ${from}`, fix }];
+}
+
+function expiryMistakes(expire: Timestamp | undefined, nowUs: bigint): Mistake[] {
+  const wrong = expire && timestampMistake(expire, "expire_time");
+  if (wrong) return [wrong];
+  if (!expire || microsOf(expire) > nowUs) return [];
+  const problem = `${formatTime(microsOf(expire))} has passed`;
+  return [{ field: "expire_time", problem, fix: "a later moment, or leave it out for 30 days" }];
+}
