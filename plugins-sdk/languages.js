@@ -2,6 +2,7 @@
 import * as assemblyscript from "./assemblyscript/build.js";
 import * as c from "./c/build.js";
 import * as go from "./go/build.js";
+import * as lua from "./lua/build.js";
 import * as python from "./python/build.js";
 import * as rust from "./rust/build.js";
 import * as typescript from "./typescript/build.js";
@@ -14,6 +15,7 @@ export const languages = [
   { name: "assemblyscript", doctor: async () => [], ...assemblyscript },
   { name: "c", ...c },
   { name: "go", ...go },
+  { name: "lua", ...lua },
   { name: "rust", ...rust },
   { name: "zig", ...zig },
 ].map(({ name, detect, buildPlugin, doctor }) => ({ name, detect, buildPlugin, doctor }));
