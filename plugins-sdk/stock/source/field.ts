@@ -47,11 +47,12 @@ export function timeOf(fields: Fields): string | undefined {
 }
 
 const INTEGER = /^-?\d+$/;
+const US_PER_S = 1_000_000n;
 const PER_MS = { s: 0.001, ms: 1, us: 1_000 };
 
 /**
- * What a source wrote, as the column's type has it. What does not fit is left as it is: the pipe's schema policy decides
- * what becomes of such a row.
+ * What a source wrote, as the column's type has it. What does not fit is left as it is: the pipe's schema policy
+ * decides what becomes of such a row.
  */
 export function convert(value: Value, { type, unit }: Field): Value {
   if (value === undefined || value === null) return null;
@@ -78,7 +79,8 @@ export function convert(value: Value, { type, unit }: Field): Value {
 function timeText(value: unknown, unit: "s" | "ms" | "us", ms: number): string {
   const text = new Date(ms).toISOString();
   if (unit !== "us" || !INTEGER.test(String(value))) return text;
-  return `${text.slice(0, 19)}.${String(((BigInt(value as string) % 1_000_000n) + 1_000_000n) % 1_000_000n).padStart(6, "0")}Z`;
+  const us = ((BigInt(value as string) % US_PER_S) + US_PER_S) % US_PER_S;
+  return `${text.slice(0, 19)}.${String(us).padStart(6, "0")}Z`;
 }
 
 const ABSOLUTE = /(?:Z|[+-]\d\d:?\d\d)$|^\d{4}-\d\d-\d\d$/;

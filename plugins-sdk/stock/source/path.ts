@@ -1,6 +1,6 @@
 /**
- * Paths into JSON: `data.items`, `[0]`, `items[*].points`, `["a key"]`; `$` in front begins at the document, each `^` one
- * level of `[*]` higher.
+ * Paths into JSON: `data.items`, `[0]`, `items[*].points`, `["a key"]`; `$` in front begins at the document, each `^`
+ * one level of `[*]` higher.
  */
 import { PluginError, type Value } from "@millrace/typescript";
 
