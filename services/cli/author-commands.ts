@@ -56,4 +56,18 @@ export const authorCommands: readonly Command[] = [
     },
     run: async (invocation) => (await import("./plugin-call.ts")).callExport(invocation),
   },
+  {
+    path: "plugin test",
+    args: "<folder>",
+    doc: "Plays the test cases in a plugin's folder: `test/*.json`, or folders. Exit 1 when one differs.",
+    flags: {
+      case: { type: "string", doc: "only this case" },
+      update: { type: "boolean", doc: "take what came as what is expected" },
+      record: { type: "string", doc: "name of a case to make (or make anew) from a live run" },
+      export: { type: "string", doc: "with --record: the export to call" },
+      input: { type: "string", doc: "with --record: fields of the input: a JSON object, or @file" },
+      ...runFlags,
+    },
+    run: async (invocation) => (await import("./plugin-test.ts")).testPlugin(invocation),
+  },
 ];

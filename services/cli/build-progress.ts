@@ -4,28 +4,19 @@ import type { Terminal } from "./terminal.ts";
 
 /** Builds that are over sooner say nothing. */
 const QUIET_MS = 1_000;
-const WORDS: Readonly<Record<string, string>> = {
-  compile: "compiling",
-  evaluate: "running the top level",
-  pack: "packing",
-};
+const WORDS: Readonly<Record<string, string>> = { compile: "compiling", evaluate: "running the top level" };
 
 export function building(terminal: Terminal, options: BuildOptions = {}): BuildOptions {
   const startedMs = performance.now();
-  let phase = "";
   let timer: NodeJS.Timeout | undefined;
-  const say = () =>
-    terminal.note(`${WORDS[phase] ?? phase} … ${((performance.now() - startedMs) / 1_000).toFixed(1)} s`);
+  const elapsed = () => `${((performance.now() - startedMs) / 1_000).toFixed(1)} s`;
   return {
     ...options,
     onPhase(entered) {
-      phase = entered;
       clearTimeout(timer);
-      if (entered === "pack") {
-        if (performance.now() - startedMs > QUIET_MS) say();
-        return;
-      }
-      timer = setTimeout(say, QUIET_MS).unref();
+      if (entered !== "pack")
+        timer = setTimeout(() => terminal.note(`${WORDS[entered] ?? entered} …`), QUIET_MS).unref();
+      else if (performance.now() - startedMs > QUIET_MS) terminal.note(`compiled in ${elapsed()}`);
     },
   };
 }
