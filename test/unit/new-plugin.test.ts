@@ -11,14 +11,16 @@ async function workFolder() {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-test.each(["typescript", "javascript", "python", "go", "rust", "c", "cpp", "zig"])("%s", async (language) => {
+const WITHOUT_COMPILER = ["typescript", "python", "lua", "assemblyscript"];
+
+test.each([...WITHOUT_COMPILER, "javascript", "go", "rust", "c", "cpp", "zig"])("%s", async (language) => {
   await using work = await workFolder();
   const folder = join(work.path, "first-light");
   expect(await newPlugin(language, folder)).toEqual({ folder, name: "first-light" });
   expect(JSON.parse(await readFile(join(folder, "plugin.json"), "utf8")).name).toBe("first-light");
 });
 
-test.each(["typescript", "python"])("a new plugin in %s builds outside the checkout", async (language) => {
+test.each(WITHOUT_COMPILER)("a new plugin in %s builds outside the checkout", async (language) => {
   await using work = await workFolder();
   const folder = join(work.path, "first-light");
   await newPlugin(language, folder);
