@@ -26,6 +26,8 @@ export const BUCKETS = {
   checkpoints: "checkpoints",
   /** registry.v1.Quarantine by `quarantineKey`: written by executors, removed by the registry. */
   quarantine: "quarantine",
+  /** How the last calls of versions that break down ended, by `quarantineKey`. Executors count together here. */
+  breakdowns: "breakdowns",
   /** results.v1.Recording by `recordKey`: which runs have a record in the blobs `RECORDS`. Written by executors. */
   records: "records",
   /** executor.v1.StoredDocument by `<resource>.<namespace>.<encoded key>`; marks below `_`. Written by executors. */

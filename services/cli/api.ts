@@ -57,6 +57,11 @@ export function showTime(time: Timestamp | undefined): string {
   return time ? formatTime(microsOf(time)) : "";
 }
 
+/** When a quarantine ends. */
+export function untilWhen({ expireTime }: { readonly expireTime?: Timestamp | undefined }): string {
+  return expireTime ? `until ${showTime(expireTime)}` : "until it is released";
+}
+
 /** `weather` or `plugins/weather`: both name the plugin. */
 export function named(collection: string, raw: string | undefined): string {
   return raw?.startsWith(`${collection}/`) ? raw : `${collection}/${raw ?? ""}`;

@@ -25,6 +25,7 @@ const plugins: Collection<Plugin> = {
   columns: {
     version: (p) => p.latestVersion,
     state: (p) => enumName(PluginState, p.state),
+    quarantined: (p) => p.quarantines.map(({ name }) => name.slice(name.lastIndexOf("/") + 1)).join(" "),
     interfaces: (p) => p.interfaces.join(" "),
     description: (p) => firstLine(p.stateReason) || p.description,
   },

@@ -5,7 +5,7 @@ import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_
 import { Plugin, PluginState, PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { PluginsService, PublishPluginResponse } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { apiOf, enumName, named, showTime } from "./api.ts";
+import { apiOf, enumName, named, showTime, untilWhen } from "./api.ts";
 import { building } from "./build-progress.ts";
 import { buildAside } from "./build-thread.ts";
 import { PAGE } from "./collection.ts";
@@ -67,6 +67,9 @@ export const pluginCommands: readonly Command[] = [
           `${plugin?.name} ${plugin?.latestVersion} ${plugin ? enumName(PluginState, plugin.state) : ""}`,
           plugin?.description,
           plugin?.stateReason,
+          ...(plugin?.quarantines ?? []).map(
+            (q) => `${q.name} is in quarantine since ${showTime(q.createTime)}, ${untilWhen(q)}: ${q.reason}`,
+          ),
           newest && `module ${newest.moduleDigest} (${newest.moduleBytes} bytes), exports ${newest.exports.join(" ")}`,
           ...(permissions?.http ?? []).map((h) => `asks for http ${h.methods.join(",") || "GET,HEAD"} ${h.url}`),
           permissions?.kv && "asks for kv",

@@ -10,7 +10,7 @@ import { openSandbox } from "../executor/sandbox.ts";
 import { Fault } from "../kit/fault.ts";
 import { silentLog } from "../kit/log.ts";
 import { normaliseModule } from "../registry/wasm.ts";
-import { apiOf, named, pages, showTime } from "./api.ts";
+import { apiOf, named, pages, showTime, untilWhen } from "./api.ts";
 import type { Command } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { table } from "./terminal.ts";
@@ -81,10 +81,10 @@ export const replayCommands: readonly Command[] = [
       using api = apiOf(invocation);
       const list = (pageToken: string) => api.call(QuarantinesService.listQuarantines, { pageSize: 0, pageToken });
       const all = (await pages(list)).flatMap((page) => page.quarantines);
-      const rows = all.map((one) => [one.name, showTime(one.createTime), one.executor, one.reason]);
+      const rows = all.map((one) => [one.name, showTime(one.createTime), untilWhen(one), one.executor, one.reason]);
       invocation.terminal.result(
         () => all.map(quarantineJson),
-        () => (rows.length ? table(["version", "since", "seen by", "reason"], rows) : "none"),
+        () => (rows.length ? table(["version", "since", "until", "seen by", "reason"], rows) : "none"),
       );
     },
   },

@@ -93,7 +93,7 @@ export async function openWorkbench({ env, secrets = {} }: WorkbenchOptions): Pr
     network: openNetwork(privateHosts),
     kv: guestKv(await bus.kv(BUCKETS.guest)),
     vault,
-    quarantines: { note() {} },
+    quarantines: { note() {}, stop() {} },
   };
   const life = stack.move();
   return {

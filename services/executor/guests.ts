@@ -53,7 +53,7 @@ export interface GuestPorts {
   readonly network: Network;
   readonly kv: GuestKv;
   readonly vault: Vault;
-  readonly quarantines: Pick<Quarantines, "note">;
+  readonly quarantines: Pick<Quarantines, "note" | "stop">;
 }
 
 export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, quarantines }: GuestPorts): Guests {
@@ -101,6 +101,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
         },
         signal,
         nested,
+        onStuck: () => quarantines.stop(release, `the thread of a call of "${name}" could not be ended`),
         label: `${instance}/${name}`,
       };
       const taped = tally.tape?.record(given, secrets.scrubber);

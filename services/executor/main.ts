@@ -12,6 +12,7 @@ import { connect, serve, service } from "../kit/grpc.ts";
 import { background, pause, type Running } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import type { Results } from "../results/results.ts";
+import { RING_TTL_MS } from "./breakdowns.ts";
 import { serveCalls } from "./calls.ts";
 import { followCatalog, knownResources } from "./catalog.ts";
 import { contextsOf, documentsOfResources } from "./contexts.ts";
@@ -83,6 +84,12 @@ export const settings = {
     25,
   ),
   quarantineOf: whole("EXECUTOR_QUARANTINE_OF", "the last calls of a version that are looked at", [1, 10_000], 50),
+  quarantineMinutes: whole(
+    "EXECUTOR_QUARANTINE_MINUTES",
+    "after so many minutes a version that was stopped for breaking down runs again; 0: only when it is released",
+    [0, 525_600],
+    0,
+  ),
 };
 
 export interface ExecutorPorts {
@@ -115,7 +122,12 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const quarantines = stack.use(
     await openQuarantines({
       kv: await bus.kv(BUCKETS.quarantine),
-      rule: { failures: config.quarantineFailures, of: Math.max(config.quarantineOf, config.quarantineFailures) },
+      counts: await bus.kv(BUCKETS.breakdowns, { ttlMs: RING_TTL_MS }),
+      rule: {
+        failures: config.quarantineFailures,
+        of: Math.max(config.quarantineOf, config.quarantineFailures),
+        minutes: config.quarantineMinutes,
+      },
       ...{ executor: id, log },
     }),
   );

@@ -1,4 +1,4 @@
-/** Versions of plugins that break too often are not run any more, by any executor, until somebody releases them. */
+/** Versions of plugins that break too often are not run, by any executor, for a time or until somebody releases them. */
 
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";
@@ -8,54 +8,64 @@ import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
 import { mirror } from "../kit/mirror.ts";
-import { timestampOf } from "../kit/time.ts";
+import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import { type BreakdownRule, openBreakdowns } from "./breakdowns.ts";
 import { nowUs } from "./run-record.ts";
 import type { GuestResult } from "./sandbox.ts";
 
-export interface QuarantineRule {
-  /** So many of the last `of` guest calls of a version, as this executor saw them. 0: never. */
-  readonly failures: number;
-  readonly of: number;
+export interface QuarantineRule extends BreakdownRule {
+  /** It ends by itself after so long; 0: only when it is released. */
+  readonly minutes: number;
 }
 
 export interface Quarantines extends AsyncDisposable {
-  /** Why the version is not run, or undefined. */
+  /** Why the version is not run, and until when; or undefined. */
   reason(version: PluginVersion): string | undefined;
   /** Counts how a guest call ended. */
   note(version: PluginVersion, result: GuestResult): void;
+  /** At once, and until it is released: a guest whose thread could not be ended takes a core each time. */
+  stop(version: PluginVersion, why: string): void;
 }
 
 export interface QuarantinesOptions {
   readonly kv: Kv;
+  /** Where executors count together; opened with `RING_TTL_MS`. */
+  readonly counts: Kv;
   readonly rule: QuarantineRule;
   readonly executor: string;
   readonly log: Logger;
 }
 
+interface Standing {
+  readonly quarantine: Quarantine;
+  readonly revision: bigint;
+}
+
 const SYNC_MS = 30_000;
+const MINUTE_US = 60_000_000n;
 
 /** Resolves once the ones that stand are known. Errors: `deadline`. */
-export async function openQuarantines({ kv, rule, executor, log }: QuarantinesOptions): Promise<Quarantines> {
-  const histories = new Map<string, History>();
-  const standing = mirror<Quarantine>(
-    "quarantine",
-    async function* (signal) {
-      for await (const change of kv.watch("", signal)) {
-        if (change.type === "put") yield { ...change, value: Quarantine.decode(change.value) };
-        else yield change;
-      }
-    },
-    log,
+export async function openQuarantines(options: QuarantinesOptions): Promise<Quarantines> {
+  const { kv, counts, rule, executor, log } = options;
+  await using stack = new AsyncDisposableStack();
+  const standing = stack.use(
+    mirror<Standing>(
+      "quarantine",
+      async function* (signal) {
+        for await (const change of kv.watch("", signal)) {
+          if (change.type !== "put") yield change;
+          else yield { ...change, value: { quarantine: Quarantine.decode(change.value), revision: change.revision } };
+        }
+      },
+      log,
+    ),
   );
-  // Released: what was before does not count again.
-  standing.onChange((key) => {
-    if (key !== undefined && !standing.get(key)) histories.delete(key);
-  });
   await standing.whenSynced(SYNC_MS);
 
-  const stop = (key: string, name: string, history: History, last: string) => {
-    const reason = `${history.failures} of its last ${history.calls} calls broke down, the last one: ${last}`;
-    const entry = { name, reason, executor, createTime: timestampOf(nowUs()) };
+  const stop = (key: string, name: string, reason: string, minutes: number) => {
+    const now = nowUs();
+    const expireTime = minutes > 0 ? timestampOf(now + BigInt(minutes) * MINUTE_US) : undefined;
+    const entry: Quarantine = { name, reason, executor, createTime: timestampOf(now), expireTime };
     kv.create(key, Quarantine.encode(entry).finish()).then(
       () => log.warn({ version: name, reason }, "a version of a plugin was put in quarantine"),
       (thrown) => {
@@ -64,25 +74,42 @@ export async function openQuarantines({ kv, rule, executor, log }: QuarantinesOp
       },
     );
   };
+  /** Names of the versions that broke down here, by key. */
+  const names = new Map<string, string>();
+  const breakdowns = stack.use(
+    await openBreakdowns({
+      ...{ kv: counts, rule, log },
+      onTooMany(key, { failures, calls, last }) {
+        const reason = `${failures} of its last ${calls} calls broke down, the last one: ${last}`;
+        stop(key, names.get(key) ?? "", reason, rule.minutes);
+      },
+    }),
+  );
+  // What was seen before it was stopped, or while it was, does not count afterwards.
+  standing.onChange((key) => key !== undefined && breakdowns.forget(key));
+
+  const life = stack.move();
   return {
-    reason: ({ name }) => standing.get(keyOf(name))?.reason,
-    note({ name }, result) {
-      const broke = rule.failures > 0 && isBreakdown(result);
+    reason({ name }) {
       const key = keyOf(name);
-      let history = histories.get(key);
-      if (!history) {
-        // Most versions never break down, and need no history.
-        if (!broke) return;
-        history = new History(rule.of);
-        histories.set(key, history);
-      }
-      history.add(broke);
-      if (history.failures === 0) histories.delete(key);
-      if (!broke || history.failures < rule.failures) return;
-      histories.delete(key);
-      stop(key, name, history, `${result.outcome}: ${result.error?.message ?? ""}`);
+      const found = standing.get(key);
+      if (!found) return undefined;
+      const { reason, expireTime } = found.quarantine;
+      if (!expireTime) return `${reason}; until it is released`;
+      if (microsOf(expireTime) > nowUs()) return `${reason}; until ${formatTime(microsOf(expireTime))}`;
+      // Whoever asks first after its time clears it away; of several, one.
+      kv.delete(key, found.revision).catch(() => {});
+      return undefined;
     },
-    [Symbol.asyncDispose]: () => standing[Symbol.asyncDispose](),
+    note({ name }, result) {
+      const key = keyOf(name);
+      if (standing.get(key)) return;
+      const broke = isBreakdown(result);
+      if (broke) names.set(key, name);
+      breakdowns.note(key, broke ? `${result.outcome}: ${result.error?.message ?? ""}` : undefined);
+    },
+    stop: ({ name }, why) => stop(keyOf(name), name, why, 0),
+    [Symbol.asyncDispose]: () => life.disposeAsync(),
   };
 }
 
@@ -93,28 +120,6 @@ export async function openQuarantines({ kv, rule, executor, log }: QuarantinesOp
 export function isBreakdown({ outcome, usage }: Pick<GuestResult, "outcome" | "usage">): boolean {
   if (outcome === "timeout") return usage.cpuMs > usage.wallMs / 2;
   return outcome === "trap" || outcome === "cpu_exceeded" || outcome === "out_of_memory";
-}
-
-/** How the last calls ended, and how many of them broke down. */
-class History {
-  readonly #broke: boolean[] = [];
-  readonly #size: number;
-  #next = 0;
-  failures = 0;
-
-  constructor(size: number) {
-    this.#size = size;
-  }
-
-  get calls(): number {
-    return this.#broke.length;
-  }
-
-  add(broke: boolean): void {
-    this.failures += Number(broke) - Number(this.#broke[this.#next] ?? false);
-    this.#broke[this.#next] = broke;
-    this.#next = (this.#next + 1) % this.#size;
-  }
 }
 
 const keys = new Map<string, string>();

@@ -198,7 +198,7 @@ class Autoloader {
           createTime: undefined,
           updateTime: undefined,
         };
-        await store.plugins.create({ name, ...empty, ...error, managedBy: "", etag: "" }, store.now());
+        await store.plugins.create({ name, ...empty, ...error, managedBy: "", etag: "", quarantines: [] }, store.now());
       } else if (stored?.latestVersion === "") await store.plugins.remove(name);
       else if (stored) await listPlugin(store, id);
     });

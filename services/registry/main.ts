@@ -71,7 +71,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     service(PollersService, pollerMethods(store)),
     service(ResourcesService, resourceMethods(store)),
     service(SecretsService, secretMethods(store, secretKeys)),
-    service(QuarantinesService, quarantineMethods(store.quarantine)),
+    service(QuarantinesService, quarantineMethods(store.quarantine, store.now)),
     service(CatalogService, catalogMethods(store)),
   ];
   await recover(store, rules.grants, log);

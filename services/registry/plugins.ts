@@ -10,6 +10,7 @@ import { keeperMistakes } from "./masks.ts";
 import { idOf, pluginAndVersion, versionName } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { checkBundle, type DefaultGrants, draft, publish, refuseOtherBytes } from "./publishing.ts";
+import { quarantinesOf } from "./quarantines.ts";
 import { removePlugin } from "./removal.ts";
 import { newestFirst, versionOf } from "./settling.ts";
 import { type Store, toTimestamp, versionsOf } from "./store.ts";
@@ -41,12 +42,23 @@ export function pluginMethods(store: Store, rules: PublishRules, closing: AbortS
     },
 
     async getPlugin({ name }) {
-      return { plugin: await store.plugins.get(name) };
+      const plugin = await store.plugins.get(name);
+      return {
+        plugin: { ...plugin, quarantines: await quarantinesOf(store.quarantine, store.now(), idOf(name, "plugins")) },
+      };
     },
 
     async listPlugins(request) {
       const { items, nextPageToken } = pageOf(await store.plugins.list(), request);
-      return { plugins: items, nextPageToken };
+      const stopped = Map.groupBy(
+        await quarantinesOf(store.quarantine, store.now()),
+        ({ name }) => pluginAndVersion(name).plugin,
+      );
+      const plugins = items.map((plugin) => ({
+        ...plugin,
+        quarantines: stopped.get(idOf(plugin.name, "plugins")) ?? [],
+      }));
+      return { plugins, nextPageToken };
     },
 
     async listPluginVersions({ parent, ...page }) {

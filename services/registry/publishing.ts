@@ -217,7 +217,7 @@ export async function listPlugin(store: Store, id: string, managedBy = ""): Prom
   if (await store.plugins.find(name))
     await store.plugins.change(name, "", now, (current) => ({ ...current, ...facts }));
   else {
-    const made = { managedBy, createTime: undefined, updateTime: undefined, etag: "" };
+    const made = { managedBy, createTime: undefined, updateTime: undefined, etag: "", quarantines: [] };
     await store.plugins.create({ name, ...facts, ...made }, now);
   }
 }

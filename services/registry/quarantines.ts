@@ -6,13 +6,20 @@ import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { microsOf } from "../kit/time.ts";
 import { pluginAndVersion } from "./names.ts";
 import { pageOf } from "./paging.ts";
 
-export function quarantineMethods(kv: Kv): Methods<QuarantinesServer> {
+/** Those that stand now, by key; of one plugin when it is named. */
+export async function quarantinesOf(kv: Kv, nowMs: number, plugin = ""): Promise<Quarantine[]> {
+  const all = (await kv.list(plugin)).map(({ value }) => Quarantine.decode(value));
+  return all.filter(({ expireTime }) => !expireTime || microsOf(expireTime) > BigInt(nowMs) * 1_000n);
+}
+
+export function quarantineMethods(kv: Kv, nowMs: () => number): Methods<QuarantinesServer> {
   return {
     async listQuarantines(request) {
-      const all = (await kv.list("")).map(({ value }) => Quarantine.decode(value));
+      const all = await quarantinesOf(kv, nowMs());
       const { items, nextPageToken } = pageOf(all, request);
       return { quarantines: items, nextPageToken };
     },

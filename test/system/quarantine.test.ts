@@ -3,8 +3,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
+import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { BUCKETS } from "../../proto/names.ts";
+import { RING_TTL_MS } from "../../services/executor/breakdowns.ts";
 import { settings as executorSettings, start as startRealExecutor } from "../../services/executor/main.ts";
 import { isBreakdown, openQuarantines } from "../../services/executor/quarantine.ts";
 import type { GuestOutcome } from "../../services/executor/sandbox.ts";
@@ -69,6 +71,16 @@ test("after too many traps every executor refuses with the reason; the CLI lists
   const address = ["--address", world.gateway.grpc];
   const listed = await runCli(["plugin", "quarantine", ...address]);
   expect([listed.code, listed.stdout]).toEqual([0, expect.stringContaining("plugins/kitchen/versions/1.0.0")]);
+  const shown = await runCli(["plugin", "show", "kitchen", ...address]);
+  expect(shown.stdout).toMatch(
+    /versions\/1\.0\.0 is in quarantine since \d{4}-\S+Z, until it is released: 4 of its last \d+ calls/,
+  );
+  const all = await runCli(["plugin", "list", ...address]);
+  expect(all.stdout).toMatch(/kitchen +1\.0\.0 +ACTIVE +1\.0\.0 /i);
+  const { body } = await json(await fetch(`${world.url}/v1/plugins/kitchen`));
+  expect(body.plugin.quarantines).toEqual([
+    expect.objectContaining({ name: "plugins/kitchen/versions/1.0.0", reason: expect.stringContaining("broke down") }),
+  ]);
   const released = await runCli(["plugin", "release", "kitchen", "1.0.0", ...address]);
   expect([released.code, released.stderr]).toEqual([0, ""]);
   await until("both answer again", async () =>
@@ -84,36 +96,74 @@ const BOTH = [
   ["NATS", natsGround],
 ] as const;
 
-test.each(BOTH)(
-  "on %s the last calls of each version count, and are forgotten when it is released",
-  async (_, make) => {
-    await using ground = await make();
-    const kv = await ground.bus.kv(BUCKETS.quarantine);
-    const open = () => openQuarantines({ kv, rule: { failures: 3, of: 5 }, executor: "e", log: silentLog });
-    await using one = await open();
-    await using two = await open();
-    const version = (name: string) => ({ name: `plugins/p/versions/${name}` }) as never;
-    const usage = { wallMs: 100, cpuMs: 90, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 };
-    const note = (name: string, ...outcomes: GuestOutcome[]) => {
-      for (const outcome of outcomes) one.note(version(name), { outcome, output: new Uint8Array(0), usage });
-    };
-    // Never three among five.
-    note("1.0.0", "trap", "ok", "ok", "out_of_memory", "ok", "trap", "ok", "ok", "cpu_exceeded", "ok");
-    expect(one.reason(version("1.0.0"))).toBeUndefined();
-    note("1.0.0", "trap", "timeout");
-    note("1.1.0-rc.1+x", "ok", "guest_error", "denied", "host_error", "cancelled");
-    await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) !== undefined));
-    expect(two.reason(version("1.0.0"))).toContain("3 of its last 5 calls broke down, the last one: timeout");
-    expect(two.reason(version("1.1.0-rc.1+x"))).toBeUndefined();
-    const [entry] = await kv.list("");
-    await kv.delete(entry?.key ?? "");
-    await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) === undefined));
-    note("1.0.0", "trap", "trap");
-    await until("nothing is written", async () => (await kv.list("")).length === 0);
-    // A guest that waited for others did not break down.
-    expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
-  },
-);
+test.each(BOTH)("on %s all executors count together; what was released is forgotten", async (_, make) => {
+  await using ground = await make();
+  const kv = await ground.bus.kv(BUCKETS.quarantine);
+  const counts = await ground.bus.kv(BUCKETS.breakdowns, { ttlMs: RING_TTL_MS });
+  const open = () => {
+    const rule = { failures: 3, of: 5, minutes: 0 };
+    return openQuarantines({ kv, counts, rule, executor: "e", log: silentLog });
+  };
+  await using one = await open();
+  await using two = await open();
+  const version = (name: string) => ({ name: `plugins/p/versions/${name}` }) as never;
+  const usage = { wallMs: 100, cpuMs: 90, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 };
+  const note = (by: typeof one, name: string, ...outcomes: GuestOutcome[]) => {
+    for (const outcome of outcomes) by.note(version(name), { outcome, output: new Uint8Array(0), usage });
+  };
+  const ring = async () => Buffer.from((await counts.list(""))[0]?.value ?? []).toString();
+  // Never three among five.
+  note(one, "1.0.0", "trap", "ok", "ok", "out_of_memory", "ok", "trap", "ok", "ok", "cpu_exceeded", "ok");
+  await until("they are counted", async () => (await ring()) === "!..!.");
+  note(two, "1.0.0", "guest_error");
+  await until("the other's too", async () => (await ring()) === "..!..");
+  note(two, "1.0.0", "trap");
+  await until("the other's too", async () => (await ring()) === ".!..!");
+  expect(one.reason(version("1.0.0"))).toBeUndefined();
+  note(one, "1.0.0", "timeout");
+  await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) !== undefined));
+  const why = "3 of its last 5 calls broke down, the last one: timeout: ; until it is released";
+  expect(two.reason(version("1.0.0"))).toBe(why);
+  expect(await ring()).toBe("");
+
+  note(one, "1.1.0-rc.1+x", "ok", "guest_error", "denied", "host_error", "cancelled", "ok");
+  const [entry] = await kv.list("");
+  await kv.delete(entry?.key ?? "");
+  await until("both know", () => [one, two].every((q) => q.reason(version("1.0.0")) === undefined));
+  note(one, "1.0.0", "trap", "trap");
+  await until("a new ring", async () => (await ring()) === "!!");
+  expect([await kv.list(""), (await counts.list("")).length]).toEqual([[], 1]);
+  // Enough good ones, and it is as if it had never been.
+  note(two, "1.0.0", "ok", "ok", "ok", "ok", "ok");
+  await until("no ring", async () => (await ring()) === "");
+  // A guest that waited for others did not break down.
+  expect(isBreakdown({ outcome: "timeout", usage: { ...usage, cpuMs: 5 } })).toBe(false);
+});
+
+test("a quarantine with an end says when, and ends then; one for a thread that could not be ended does not", async () => {
+  await using ground = await embeddedGround();
+  const kv = await ground.bus.kv(BUCKETS.quarantine);
+  const counts = await ground.bus.kv(BUCKETS.breakdowns, { ttlMs: RING_TTL_MS });
+  const rule = { failures: 1, of: 1, minutes: 60 };
+  await using one = await openQuarantines({ kv, counts, rule, executor: "e", log: silentLog });
+  const version = { name: "plugins/p/versions/1.0.0" } as never;
+  const usage = { wallMs: 1, cpuMs: 1, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: 0 };
+  one.note(version, { outcome: "trap", output: new Uint8Array(0), usage });
+  const why = await until("it stands", () => one.reason(version));
+  expect(why).toMatch(/^1 of its last 1 calls broke down, the last one: trap: ; until 20\d\d-\S+Z$/);
+  const [entry] = await kv.list("");
+  const stored = Quarantine.decode(entry?.value ?? new Uint8Array(0));
+  const lasts = Number(stored.expireTime?.seconds) - Number(stored.createTime?.seconds);
+  expect(lasts).toBe(3_600);
+  const over = { ...stored, expireTime: stored.createTime };
+  await kv.put(entry?.key ?? "", Quarantine.encode(over).finish());
+  await until("it runs again", () => one.reason(version) === undefined);
+  await until("it is cleared away", async () => (await kv.list("")).length === 0);
+
+  await until("it is forgotten here", () => one.reason(version) === undefined);
+  one.stop(version, "the thread of a call could not be ended");
+  expect(await until("it stands", () => one.reason(version))).toMatch(/could not be ended; until it is released$/);
+});
 
 test("a job of a stopped version is recorded and dropped; its window waits until it is released", async () => {
   await using ground = await embeddedGround();

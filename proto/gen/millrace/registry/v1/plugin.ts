@@ -8,6 +8,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { Manifest } from "./manifest.ts";
+import { Quarantine } from "./quarantine.ts";
 
 /** Whether a plugin can be used. */
 export const PluginState = {
@@ -61,6 +62,8 @@ export interface Plugin {
   etag: string;
   /** Whose publication made it, see `managed_by` of instances. Output only. */
   managedBy: string;
+  /** Versions of it that are not run now, because they broke down too often. Output only. */
+  quarantines: Quarantine[];
 }
 
 /** One immutable version of a plugin: a module and what it may touch. */
@@ -111,6 +114,7 @@ function createBasePlugin(): Plugin {
     updateTime: undefined,
     etag: "",
     managedBy: "",
+    quarantines: [],
   };
 }
 
@@ -145,6 +149,9 @@ export const Plugin: MessageFns<Plugin> = {
     }
     if (message.managedBy !== "") {
       writer.uint32(82).string(message.managedBy);
+    }
+    for (const v of message.quarantines) {
+      Quarantine.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -242,6 +249,14 @@ export const Plugin: MessageFns<Plugin> = {
             message.managedBy = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.quarantines.push(Quarantine.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -273,6 +288,7 @@ export const Plugin: MessageFns<Plugin> = {
       : undefined;
     message.etag = object.etag ?? "";
     message.managedBy = object.managedBy ?? "";
+    message.quarantines = object.quarantines?.map((e) => Quarantine.fromPartial(e)) || [];
     return message;
   },
 };

@@ -8,7 +8,10 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 
-/** A version of a plugin that failed too often and is not run any more, by anybody, until an operator releases it. */
+/**
+ * A version of a plugin that broke down too often and is not run, by anybody, until its time is over or an operator
+ * releases it.
+ */
 export interface Quarantine {
   /** `plugins/{plugin}/versions/{version}`. */
   name: string;
@@ -17,11 +20,15 @@ export interface Quarantine {
   /** Executor that saw it. */
   executor: string;
   /** Since when. */
-  createTime: Timestamp | undefined;
+  createTime:
+    | Timestamp
+    | undefined;
+  /** Until when; absent: until it is released. */
+  expireTime: Timestamp | undefined;
 }
 
 function createBaseQuarantine(): Quarantine {
-  return { name: "", reason: "", executor: "", createTime: undefined };
+  return { name: "", reason: "", executor: "", createTime: undefined, expireTime: undefined };
 }
 
 export const Quarantine: MessageFns<Quarantine> = {
@@ -37,6 +44,9 @@ export const Quarantine: MessageFns<Quarantine> = {
     }
     if (message.createTime !== undefined) {
       Timestamp.encode(message.createTime, writer.uint32(34).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(message.expireTime, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -86,6 +96,14 @@ export const Quarantine: MessageFns<Quarantine> = {
             message.createTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -108,6 +126,9 @@ export const Quarantine: MessageFns<Quarantine> = {
     message.executor = object.executor ?? "";
     message.createTime = (object.createTime !== undefined && object.createTime !== null)
       ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
       : undefined;
     return message;
   },
