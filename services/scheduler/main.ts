@@ -16,6 +16,7 @@ import { backfillMethods } from "./backfill-service.ts";
 import { BackfillStore } from "./backfill-store.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
+import type { OnStep } from "./steps.ts";
 import { type Counts, Term, type TermPorts } from "./term.ts";
 import { WindowStore } from "./window-store.ts";
 
@@ -27,6 +28,8 @@ export const settings = {
 export interface Ports {
   readonly bus: Bus;
   readonly log: Logger;
+  /** For tests that end the process between two steps. */
+  readonly onStep?: OnStep;
 }
 
 export interface SchedulerStatus extends Readonly<Counts> {
@@ -48,7 +51,7 @@ const TICK_FAILED_PAUSE_MS = 1_000;
  * Serves at once; schedules as soon as it leads and has a copy of the catalogue. Any number may run: one leads, the
  * others answer requests and stand by.
  */
-export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<RunningScheduler> {
+export async function start(config: Config<typeof settings>, { bus, log, onStep }: Ports): Promise<RunningScheduler> {
   await using stack = new AsyncDisposableStack();
   const windows = new WindowStore(await bus.kv(BUCKETS.windows));
   const backfills = new BackfillStore(await bus.kv(BUCKETS.backfills));
@@ -68,7 +71,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     ),
   );
   const nowMs = () => Date.now();
-  const shared = { catalog, windows, backfills, queue, log, nowMs };
+  const shared = { catalog, windows, backfills, queue, log, nowMs, onStep };
   const services = [
     service(SchedulesService, scheduleMethods(shared)),
     service(BackfillsService, backfillMethods(shared)),

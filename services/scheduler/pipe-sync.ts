@@ -10,6 +10,7 @@ import { microsOf } from "../kit/time.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
 import { usOfMs } from "./moments.ts";
 import { gridOfPipe } from "./standing.ts";
+import type { OnStep } from "./steps.ts";
 import { type StoredWindow, toKnown, type WindowStore } from "./window-store.ts";
 import { gridLength, type PlannedWindow, planWindows } from "./windows.ts";
 
@@ -29,6 +30,7 @@ export interface SyncPorts {
   readonly queue: Queue;
   readonly log: Logger;
   readonly nowMs: () => number;
+  readonly onStep?: OnStep | undefined;
 }
 
 export interface SyncRequest extends Asked {
@@ -96,7 +98,7 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
 
 /** Undefined when another scheduler has the window, or has sent the same job before. */
 async function queueWindow(
-  { windows, queue, log, nowMs }: SyncPorts,
+  { windows, queue, log, nowMs, onStep }: SyncPorts,
   request: SyncRequest,
   planned: PlannedWindow,
   former: StoredWindow | undefined,
@@ -104,11 +106,14 @@ async function queueWindow(
   const pipe = bare(request.pipe.name);
   const job = fetchJob(request.pipe, planned, request);
   const queued = { run: job.runId, dueUs: request.dueUs, nowUs: usOfMs(nowMs()) };
+  await onStep?.("planned", job.runId);
   const claim = await windows.claim(pipe, planned, former, queued);
   if (!claim) return undefined;
   let sent = false;
   try {
+    await onStep?.("claimed", job.runId);
     sent = await queue.send(messageId(job), Job.encode(job).finish());
+    await onStep?.("sent", job.runId);
     return sent ? claim.window : undefined;
   } finally {
     if (!sent) {

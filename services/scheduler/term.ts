@@ -11,6 +11,7 @@ import { usOfMs } from "./moments.ts";
 import { resendClaims, syncPipe } from "./pipe-sync.ts";
 import { periodAt } from "./schedule.ts";
 import { type Catalog, whyPipeRests } from "./standing.ts";
+import type { OnStep } from "./steps.ts";
 import { type Entry, Timetable } from "./timetable.ts";
 import type { WindowStore } from "./window-store.ts";
 
@@ -47,6 +48,7 @@ export interface TermPorts {
   /** Whether the lease of this term still holds. Looked at before every batch. */
   readonly holds: () => boolean;
   readonly counts: Counts;
+  readonly onStep?: OnStep | undefined;
 }
 
 export class Term implements AsyncDisposable {

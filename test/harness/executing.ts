@@ -131,7 +131,8 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
   };
 }
 
-async function kitchenBundles(): Promise<Buffer[]> {
+/** The bundles of `kitchen` and `larder`, compiled now. */
+export async function kitchenBundles(): Promise<Buffer[]> {
   const builder = pathToFileURL(join(ROOT, "plugins-sdk/assemblyscript/build.js")).href;
   const { buildPlugin } = (await import(builder)) as { buildPlugin(folder: string): Promise<{ wasmPath: string }> };
   const folder = join(ROOT, "test/plugins/kitchen");

@@ -12,7 +12,8 @@ export function fetch(): i32 {
   const count = <i32>config.get("rows").asInteger(10);
   if (mode == "rows") {
     const rows = new Rows();
-    for (let i = 0; i < count; i++) {
+    // With `overlap`, the first rows of the next window, too: the same rows, once for an index.
+    for (let i = 0; i < count + <i32>config.get("overlap").asInteger(0); i++) {
       rows.begin();
       columns(rows, run, i, count);
       rows.end();
@@ -116,9 +117,9 @@ function columns(rows: RowWriter, run: FetchCall, i: i32, count: i32): void {
   const time = window.beginUs + (window.endUs - window.beginUs) / count * i;
   rows
     .setText("time", formatTime(time))
-    .setInteger("id", i)
-    .setText("name", `rød grød ☃ 𝄞 ${i}`)
-    .setNumber("value", <f64>i / 4)
+    .setInteger("id", i % count)
+    .setText("name", `rød grød ☃ 𝄞 ${i % count}`)
+    .setNumber("value", <f64>(i % count) / 4)
     .setBool("flag", (i & 1) == 1);
 }
 
