@@ -12,7 +12,7 @@ const DEFAULT_OUT = join(CACHE, "plugins");
 /** What a bundle may hold beside the manifest and the module. */
 const PACKED_FOLDERS = ["static", "docs"];
 /** Exports that the interfaces of a manifest need. */
-export const EXPORTED_INTERFACES = ["fetch", "register", "poll", "discover", "route"];
+export const EXPORTED_INTERFACES = ["fetch", "register", "poll", "discover", "enrich", "route"];
 const ALLOWED_IMPORTS = {
   "extism:host/env": undefined,
   "extism:host/user": ["host_call", "now", "random"],

@@ -1,4 +1,4 @@
-/** Host functions without a type of their own: checkpoint, progress, publish, metric, log; and the call behind all. */
+/** Host functions without a type of their own: checkpoint, progress, publish, metric, sleep, log; and the call behind. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";
@@ -66,12 +66,32 @@ export function publish(subject: string, body: Json): Reply {
 
 /**
  * A value of this plugin's own, in the dataset `metrics` under the instance's name as group. It is kept if the run is.
- * `type` is `gauge` or `counter`.
+ * `type` is `gauge` or `counter`; `time` is RFC 3339, empty: now.
  */
-export function metric(name: string, value: f64, type: string = "gauge", dimensions: Json = Json.missing): Reply {
+export function metric(
+  name: string,
+  value: f64,
+  type: string = "gauge",
+  dimensions: Json = Json.missing,
+  time: string = "",
+): Reply {
   const request = Json.object().set("name", Json.text(name)).set("value", Json.number(value));
   if (!dimensions.isNull) request.set("dimensions", dimensions);
+  if (time.length) request.set("time", Json.text(time));
   return call("metric", request.set("type", Json.text(type)));
+}
+
+/** Waits, at most what the call has left. Others run meanwhile. */
+export function sleep(ms: i64): Reply {
+  return call("sleep", Json.object().set("ms", Json.integer(ms)));
+}
+
+/**
+ * `ok.get("value")` of a secret that is granted as `name!`. Mostly `HttpRequest.secret(name)` is what you want: it
+ * stands for the value, which then never comes here.
+ */
+export function secretValue(name: string): Reply {
+  return call("secret", Json.object().set("name", Json.text(name)));
 }
 
 /** A line of this run's log, with fields if you like. */

@@ -2,9 +2,10 @@
 export { now, random } from "./abi";
 export { decodeBase64, encodeBase64 } from "./base64";
 export { answer, answerWith, readBytes, readCall, sendBytes } from "./call";
+export { contextGet, contextList, EnrichCall } from "./context";
 export { Fault, fail, failWith } from "./fault";
 export { FetchCall, Pipe, RegisterCall, Window } from "./fetch";
-export { call, checkpoint, log, metric, progress, publish, Reply } from "./host";
+export { call, checkpoint, log, metric, progress, publish, Reply, secretValue, sleep } from "./host";
 export { callFunction, FunctionCall } from "./function";
 export { httpGet, HttpReply, HttpRequest } from "./http";
 export { Json, JsonKind } from "./json";

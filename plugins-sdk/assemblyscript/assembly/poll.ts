@@ -26,12 +26,15 @@ export class PollCall {
   readonly config: Json;
   /** What the poll before answered with, or missing. */
   readonly previous: Json;
+  /** Documents about the resource, by namespace and key: of the namespaces that plugin.json lists for `poll`. */
+  readonly context: Json;
   readonly attempt: i32;
 
   constructor(input: Json) {
     this.resource = new Resource(input.get("resource"));
     this.config = input.get("config");
     this.previous = input.get("previous");
+    this.context = input.get("context");
     this.attempt = <i32>input.get("attempt").asInteger(1);
   }
 
