@@ -6,22 +6,28 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { languageChecks, root } from "../../services/cli/build.ts";
 import { type Started, startCli } from "../harness/cli.ts";
+import { until } from "../harness/until.ts";
 
 const LANGUAGES = ["typescript", "python", "c", "rust", "go"];
 /** A first build may compile a language's own library. */
 const LANGUAGE_MS = 300_000;
 
-const lines = await linesOf("## Write a plugin");
+const HEARTBEAT = "plugins-sdk/stock/heartbeat";
+
+const lines = await linesOf("README.md", "## Write a plugin");
 const missing = (await languageChecks()).filter(({ ok }) => !ok);
 
 let folder: string;
 let dev: Started;
 let address: string;
+let http: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "millrace-readme-"));
   const doors = { GATEWAY_HTTP: "127.0.0.1:0", GATEWAY_GRPC: "127.0.0.1:0" };
   dev = startCli(["dev"], { ...doors, MILLRACE_FOLDER: join(folder, "platform") });
-  address = /gRPC {2}(\S+)/.exec(await dev.saying("Ctrl-C stops it", 120_000))?.[1] ?? "";
+  const said = await dev.saying("Ctrl-C stops it", 120_000);
+  address = /gRPC {2}(\S+)/.exec(said)?.[1] ?? "";
+  http = /HTTP {2}http:\/\/(\S+)/.exec(said)?.[1] ?? "";
 }, 130_000);
 afterAll(async () => {
   await dev?.[Symbol.asyncDispose]();
@@ -58,10 +64,26 @@ for (const language of LANGUAGES) {
   });
 }
 
+test("the heartbeat's page, followed: the whole chain beats", { timeout: LANGUAGE_MS }, async () => {
+  for (const line of await linesOf(`${HEARTBEAT}/docs/index.md`, "# heartbeat")) {
+    const { code, said } = await shell(line.replace(HEARTBEAT, join(root, HEARTBEAT)));
+    expect([line, code, code === 0 ? "" : said]).toEqual([line, 0, ""]);
+  }
+  const alive = await until(
+    "a beat is in the table",
+    async () => {
+      const page = await fetch(`http://${http}/plugins/heartbeat/`);
+      return page.ok && page.json();
+    },
+    60_000,
+  );
+  expect(alive).toMatchObject({ alive: true, late_after_ms: 60_000 });
+});
+
 /** The commands of one section. */
-async function linesOf(section: string): Promise<string[]> {
-  const readme = await readFile(join(root, "README.md"), "utf8");
-  const [, text = ""] = readme.split(`${section}\n`);
+async function linesOf(file: string, section: string): Promise<string[]> {
+  const page = await readFile(join(root, file), "utf8");
+  const [, text = ""] = page.split(`${section}\n`);
   const own = text.split("\n## ")[0] ?? "";
   return own
     .split("\n")
