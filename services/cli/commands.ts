@@ -5,6 +5,7 @@ import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
 import { contextCommands } from "./context-commands.ts";
 import { dataCommands } from "./data-commands.ts";
+import { declarationCommands } from "./declaration/commands.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { maintenanceCommands } from "./maintenance-commands.ts";
@@ -23,6 +24,7 @@ const byNoun = (commands: readonly Command[]): Command[] =>
 export const commands: readonly Command[] = [
   ...serverCommands,
   ...clusterCommands,
+  ...declarationCommands,
   ...byNoun([
     ...authorCommands,
     ...pluginCommands,
