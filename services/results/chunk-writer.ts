@@ -14,7 +14,7 @@ export interface ChunkPorts {
   readonly store: Store;
   readonly datasets: Datasets;
   /** An INSERT of its own. */
-  readonly insert: (sql: string, body: Uint8Array, token: string, params?: Record<string, unknown>) => Promise<void>;
+  readonly insert: (sql: string, body: Uint8Array, token: string, params?: Record<string, unknown>) => Promise<unknown>;
   /** An INSERT shared with others. */
   readonly share: (sql: string, piece: Piece & { readonly token: string }) => Promise<void>;
 }

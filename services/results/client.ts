@@ -52,8 +52,11 @@ export interface Store extends AsyncDisposable {
   rows<T>(sql: string, params?: Record<string, unknown>): Promise<T[]>;
   /** The answer as text, in the format that the SQL itself names or else one JSON object a line. */
   text(sql: string, params?: Record<string, unknown>): Promise<string>;
-  /** Stores the bytes once, trying again for as long as the signal allows. Errors: what retrying cannot mend. */
-  insert(insert: Insert, signal?: AbortSignal): Promise<void>;
+  /**
+   * Stores the bytes once, trying again for as long as the signal allows. Resolves with the rows that were written now:
+   * 0 when the token was known. Errors: what retrying cannot mend.
+   */
+  insert(insert: Insert, signal?: AbortSignal): Promise<number>;
   health(): Health;
   fault(thrown: unknown): Fault;
 }
@@ -141,8 +144,8 @@ export function mayRecover(fault: Fault): boolean {
   return fault.code === "unavailable" || fault.code === "exhausted" || fault.code === "deadline";
 }
 
-async function sendInsert(client: ClickHouseClient, { sql, body, token, params }: Insert): Promise<void> {
-  const { stream } = await client.exec({
+async function sendInsert(client: ClickHouseClient, { sql, body, token, params }: Insert): Promise<number> {
+  const { stream, summary } = await client.exec({
     query: sql,
     values: Readable.from(body, { objectMode: false }),
     query_params: params ?? {},
@@ -150,4 +153,5 @@ async function sendInsert(client: ClickHouseClient, { sql, body, token, params }
   });
   // The answer of an INSERT is empty; reading it to its end is what returns the connection.
   await stream.resume().toArray();
+  return Number(summary?.written_rows ?? 0);
 }

@@ -1,6 +1,6 @@
 /** INSERT statements for rows of a dataset: fields as guests write them, into the columns that take them. */
 import { storageType } from "./column.ts";
-import type { Dataset } from "./records.ts";
+import type { ColumnType, Dataset } from "./records.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
 import { storedColumn } from "./stored-columns.ts";
 
@@ -32,14 +32,36 @@ export function stampedInsert(db: string, dataset: Dataset): string {
 
 /** The envelope as parameters, the rows as they came. */
 export function bareInsert(db: string, dataset: Dataset): string {
-  const envelope = `{run:String}, {fence:UInt64}, {attempt:UInt32}, {chunk:UInt32}, {resource:String},
-    toDateTime64({ingested:String}, 3, 'UTC')`;
-  return into(`${db}.${quote(rowsTable(dataset.dataset))}`, dataset, envelope, [...fields(dataset), EXTRA]);
+  return into(`${db}.${quote(rowsTable(dataset.dataset))}`, dataset, BOUND_ENVELOPE, [...fields(dataset), EXTRA]);
 }
+const BOUND_ENVELOPE = `{run:String}, {fence:UInt64}, {attempt:UInt32}, {chunk:UInt32}, {resource:String},
+    toDateTime64({ingested:String}, 3, 'UTC')`;
 
 /** Reads rows as `bareInsert` does, and stores nothing. */
 export const dryInsert = (dataset: Dataset) =>
   `INSERT INTO FUNCTION null(${structure([...fields(dataset), EXTRA])}) ${settingsOf(dataset)} FORMAT JSONEachRow`;
+
+/** As `bareInsert`, of rows in another format; `extra` are columns of theirs that have none of ours. */
+export function formattedInsert(
+  db: string,
+  dataset: Dataset,
+  format: "CSVWithNames" | "ArrowStream",
+  extra: Readonly<Record<string, ColumnType>>,
+): string {
+  const more = Object.entries(extra).map(([name, type]) => [quote(name), storageType(type) ?? type] as const);
+  const tuple = `CAST(tuple(${more.map(([name]) => name).join(", ")}), ${literal(`Tuple(${structureOf(more)})`)})`;
+  const shown = Object.keys(dataset.columns);
+  const taking = shown.map((name) => quote(storedColumn(dataset, name)));
+  return `INSERT INTO ${db}.${quote(rowsTable(dataset.dataset))}
+      (${[...ENVELOPE.map(([name]) => name), ...taking, "_extra"].join(", ")})
+    SELECT ${[BOUND_ENVELOPE, ...shown.map(quote), more.length ? `toJSONString(${tuple})` : "'{}'"].join(", ")}
+    FROM input(${structure([...fields(dataset), ...more])}) SETTINGS ${ONE_BLOCK} FORMAT ${format}`;
+}
+/** So that a bad row refuses the whole of it: the bytes are bounded, the rows of small ones are many. */
+const ONE_BLOCK = ["min_insert_block_size_rows", "max_insert_block_size"]
+  .map((name) => `${name} = 20000000`)
+  .concat("min_insert_block_size_bytes = 1073741824")
+  .join(", ");
 
 type Field = readonly [name: string, type: string];
 
@@ -59,4 +81,5 @@ function fields({ columns, timezone }: Dataset): Field[] {
   });
 }
 
-const structure = (all: readonly Field[]) => literal(all.map((field) => field.join(" ")).join(", "));
+const structureOf = (all: readonly Field[]) => all.map((field) => field.join(" ")).join(", ");
+const structure = (all: readonly Field[]) => literal(structureOf(all));

@@ -117,12 +117,17 @@ export async function copyRows(store: Store, datasets: Datasets, writer: Writer,
   });
   const { sql, params } = selectAll(store.database, source, { ...copy, select: [...names, "_extra"] }, false);
   const envelope = "{run:String}, {fence:UInt64}, 1, 0, '', now64(3)";
-  await store.command(
-    `INSERT INTO ${store.database}.${quote(rowsTable(copy.target))}
+  // Sent once: asked again after an answer that was lost, it would store its rows twice under the same fence.
+  const written = store.client.command({
+    query: `INSERT INTO ${store.database}.${quote(rowsTable(copy.target))}
        (_run_id, _fence, _attempt, _chunk, _resource, _ingested_at, ${taking.map(quote).join(", ")}, _extra)
      SELECT ${envelope}, * FROM (${sql})`,
-    { ...params, run: copy.run.runId, fence: String(copy.run.fence) },
-  );
+    query_params: { ...params, run: copy.run.runId, fence: String(copy.run.fence) },
+    clickhouse_settings: { insert_deduplicate: 0, wait_end_of_query: 1 },
+  });
+  await written.catch((thrown) => {
+    throw store.fault(thrown);
+  });
   const [row] = await store.rows<{ n: string }>(
     `SELECT count() AS n FROM ${store.database}.${quote(rowsTable(copy.target))}
      WHERE _run_id = {run:String} AND _fence = {fence:UInt64}`,
@@ -148,7 +153,7 @@ export async function dropDataset(store: Store, datasets: Datasets, name: string
 }
 
 /**
- * Deletes rows of attempts that a commit older than `lagMs` has superseded. What a later attempt may still resume from
+ * Deletes rows of attempts that a commit older than `lagMs` has superseded, or that were only there to be compared. What a later attempt may still resume from
  * has a greater fence than every commit, so it stays; a reader who began before has its snapshot. Returns the datasets
  * that are being swept; ClickHouse rewrites their parts behind our back.
  */
@@ -164,6 +169,9 @@ export async function sweepRows(store: Store, datasets: Datasets, lagMs: number)
         WHERE dataset = ${literal(dataset)} AND committed = 1
         ORDER BY run_id DESC, fence DESC, finished DESC LIMIT 1 BY run_id) AS live ON rows._run_id = live.run_id
       WHERE _fence < fence AND NOT has(arrayMap(part -> part.1, parts), _fence)
+        AND finished < now64(6) - toIntervalMillisecond(${Math.trunc(lagMs)})
+      UNION ALL SELECT run_id, fence FROM ${db}.runs
+      WHERE dataset = ${literal(dataset)} AND kind = 'verify' AND committed = 0
         AND finished < now64(6) - toIntervalMillisecond(${Math.trunc(lagMs)}))`;
     const [found] = await store.rows<{ dead: string; busy: string }>(
       `SELECT (SELECT count() FROM ${db}.${quote(rowsTable(dataset))} WHERE ${dead}) AS dead,

@@ -17,6 +17,8 @@ export interface ReaderOptions {
 }
 
 export interface Reader extends AsyncDisposable {
+  /** The server's own writing of a query that is harmless. Errors: as `query`. */
+  check(request: Pick<QueryRequest, "sql" | "params" | "tables">): Promise<string>;
   export(request: Export): AsyncIterable<Uint8Array>;
   query(request: QueryRequest): Promise<QueryResult>;
 }
@@ -70,6 +72,7 @@ export function openReader(store: Store, datasets: Datasets, options: ReaderOpti
 
   const memoryBytes = queryMemoryMib * MIB;
   return {
+    check,
     export: exporter({ store, client, datasets, check, memoryBytes }),
     async query(request) {
       const { params, maxRows, maxBytes, timeoutMs, signal } = request;

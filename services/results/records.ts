@@ -1,5 +1,8 @@
 /** What other rooms write and read here: runs, chunks, log lines, datasets and pages. Times are bigint microseconds. */
 
+import type { SelectedChunk } from "./insert-select.ts";
+import type { Comparison, ShadowAttempt } from "./shadow.ts";
+
 /** The closed list of how a run may end. Lower-case strings everywhere: in ClickHouse, REST, gRPC and the console. */
 export const OUTCOMES = [
   "ok",
@@ -24,6 +27,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 export const RUN_KINDS = [
   "fetch",
   "sync",
+  "verify",
   "register",
   "poll",
   "discover",
@@ -88,6 +92,9 @@ export interface RunRecord {
 
 export type RowObject = Readonly<Record<string, unknown>>;
 
+export const ROW_FORMATS = ["ndjson", "csv", "arrow"] as const;
+export type RowFormat = (typeof ROW_FORMATS)[number];
+
 export interface Chunk {
   readonly dataset: string;
   readonly runId: string;
@@ -96,6 +103,8 @@ export interface Chunk {
   /** Counts from 0 within the attempt; the same number always means the same rows. */
   readonly chunk: number;
   readonly resource: string;
+  /** Of `rows` as bytes; undefined: NDJSON. CSV begins with a header, Arrow is the IPC streaming format. */
+  readonly format?: RowFormat | undefined;
   /** NDJSON, one object a line; or rows as objects (bigint and Uint8Array-free values). */
   readonly rows: Uint8Array | readonly RowObject[];
 }
@@ -339,6 +348,11 @@ export interface Results extends AsyncDisposable {
    * and value (nothing of the chunk is stored); `cancelled` by the signal, after which the chunk may be stored or not.
    */
   appendChunk(chunk: Chunk, signal?: AbortSignal): Promise<Stored>;
+  /**
+   * Stores what a SELECT answers, once or not at all. Errors: `denied` and `invalid` for the SELECT, as `query`; `invalid`
+   * naming a column; `exhausted`; `deadline`; `unavailable` when it may have been stored: only a new fence is exact then.
+   */
+  selectChunk(chunk: SelectedChunk): Promise<Stored>;
   /** Resolves once durable; every chunk of the attempt that was appended before comes before it. */
   commit(run: RunRecord, signal?: AbortSignal): Promise<void>;
   /** Takes lines and returns at once. Over the bound the oldest lines are dropped, and counted. */
@@ -368,6 +382,8 @@ export interface Results extends AsyncDisposable {
   /** By run id. Errors: `not_found`. */
   sumRuns(dataset: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunSum>>;
   countDuplicates(dataset: string): Promise<Duplicates>;
+  /** Errors: `not_found`. */
+  compareAttempt(attempt: ShadowAttempt): Promise<Comparison>;
   /** All rows at once or none; resolves with their count. Errors: `not_found`; `invalid`; `conflict`. */
   copyRows(copy: Copy): Promise<number>;
   /** Everything of a dataset; resolves with the rows that were stored. Safe to repeat. */

@@ -6,18 +6,22 @@ import { withoutCredentials } from "./clickhouse-fault.ts";
 import { connectStore } from "./client.ts";
 import { METRICS, openDatasets } from "./datasets.ts";
 import { getRun, listRuns, readRows, runLogs } from "./history.ts";
+import { insertSelect } from "./insert-select.ts";
 import { committedRuns, copyRows, countDuplicates, dropDataset, sumRuns, sweepRows } from "./maintenance.ts";
 import { openReader } from "./reader.ts";
 import type { Results } from "./records.ts";
 import { listRejects, redriveRejects } from "./rejects.ts";
 import { prepareSchema } from "./schema.ts";
+import { compareAttempt } from "./shadow.ts";
 import { openWriter } from "./writer.ts";
 
 export { columnTypes } from "./column.ts";
 export { METRICS } from "./datasets.ts";
 export { inferColumns } from "./evolution.ts";
+export type { SelectedChunk } from "./insert-select.ts";
 export * from "./records.ts";
 export { type ClickHouseServer, type ServerOptions, startClickHouse } from "./server.ts";
+export type { Comparison } from "./shadow.ts";
 
 export interface ResultsOptions {
   /** ClickHouse over HTTP, with credentials: http://user:password@host:8123 */
@@ -55,6 +59,7 @@ const DEFAULTS = {
   metricDays: 365,
 } as const;
 
+const MIB = 1_048_576;
 const DATABASE_NAME = /^[a-z][a-z0-9_]{0,62}$/;
 
 /** Makes the tables where they are missing. Errors: `unavailable` naming the URL without credentials; `invalid`. */
@@ -85,6 +90,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
   return {
     ensureDataset: (spec) => datasets.ensure(spec),
     appendChunk: (chunk, signal) => writer.append(chunk, signal),
+    selectChunk: (chunk) => insertSelect(store, datasets, reader, chunk, settings.queryMemoryMib * MIB),
     commit: (run, signal) => writer.commit(run, signal),
     log: (lines) => writer.log(lines),
     flush: () => writer.flush(),
@@ -106,6 +112,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     committedRuns: (filter) => committedRuns(store, filter),
     sumRuns: (dataset, runs) => sumRuns(store, datasets, dataset, runs),
     countDuplicates: (dataset) => countDuplicates(store, datasets, dataset),
+    compareAttempt: (attempt) => compareAttempt(store, datasets, attempt),
     copyRows: (copy) => copyRows(store, datasets, writer, copy),
     dropDataset: (dataset) => dropDataset(store, datasets, dataset),
     sweep: (lagMs) => sweepRows(store, datasets, lagMs),

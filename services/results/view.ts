@@ -22,7 +22,7 @@ export function countedRows(db: string, dataset: string): string {
 export function createView(db: string, shown: Shown): string {
   const { dataset, columns, index } = shown;
   const names = Object.keys(columns);
-  const values = names.map((name) => shownColumn(shown, name));
+  const values = shownColumns(shown);
   const envelope = ["_run_id", "_fence", "_resource", "_ingested_at", "_extra"].map(quote);
   const sortable = (name: string) => !["json", "labels"].includes(columns[name] ?? "");
   const ties = names.filter((name) => !index.includes(name) && sortable(name));
@@ -32,6 +32,9 @@ export function createView(db: string, shown: Shown): string {
     SELECT ${[...values, ...envelope].join(", ")} FROM ${db}.${rowsTable(dataset)} AS t
     WHERE ${countedRows(db, dataset)} ${newest}`;
 }
+
+/** Every column as it is shown, of a table called `t`. */
+export const shownColumns = (shown: Shown) => Object.keys(shown.columns).map((name) => shownColumn(shown, name));
 
 /** The value of whichever version has one, the widest first: it is the newest. */
 function shownColumn(shown: Shown, name: string): string {

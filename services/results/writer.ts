@@ -7,6 +7,7 @@ import { Batch, type BatchLimits, Budget, type Parcel } from "./batch.ts";
 import { chunkWriter } from "./chunk-writer.ts";
 import type { Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
+import { formattedWriter } from "./formatted-chunk.ts";
 import { openLogWriter } from "./log-writer.ts";
 import type { Chunk, LogLine, RunRecord, Stored } from "./records.ts";
 import { countRejects } from "./rejects.ts";
@@ -50,21 +51,22 @@ export function openWriter(store: Store, datasets: Datasets, options: WriterOpti
 
   const insert = async (sql: string, body: Uint8Array, token: string, params: Record<string, unknown> = {}) => {
     using _ = await inserts.acquire();
-    await store.insert({ sql, body, token, params }, stopping.signal);
+    return await store.insert({ sql, body, token, params }, stopping.signal);
   };
   const share = (sql: string, parcel: Parcel): Promise<void> => {
     let batch = batches.get(sql);
     if (!batch) {
-      batch = new Batch(options, (parcels) => {
+      batch = new Batch(options, async (parcels) => {
         const body = Buffer.concat(parcels.map((one) => one.bytes));
-        return insert(sql, body, tokenOf(parcels, body));
+        await insert(sql, body, tokenOf(parcels, body));
       });
       batches.set(sql, batch);
       if (batches.size > REMEMBERED_BATCHES) batches.delete(batches.keys().next().value as string);
     }
     return batch.add(parcel);
   };
-  const storeChunk = chunkWriter({ store, datasets, insert, share });
+  const storeLines = chunkWriter({ store, datasets, insert, share });
+  const storeFormatted = formattedWriter({ store, datasets, insert, storeLines });
   /** Only the store knows: a resumed run builds on chunks of others. */
   const countRejected = async (run: RunRecord): Promise<number> => {
     if (run.dataset === "" || !run.committed || run.parts.length === 0) return 0;
@@ -88,7 +90,8 @@ export function openWriter(store: Store, datasets: Datasets, options: WriterOpti
       const work = (async () => {
         using _ = await budget.take(bytes.length);
         refuseWhenClosed(stopping.signal);
-        return await storeChunk(chunk, bytes);
+        const plain = chunk.format === undefined || chunk.format === "ndjson";
+        return await (plain ? storeLines : storeFormatted)(chunk, bytes);
       })();
       remember(stored, key, work);
       track(underWay, attemptKey(chunk.runId, chunk.fence), work);
