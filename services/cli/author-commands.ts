@@ -70,4 +70,11 @@ export const authorCommands: readonly Command[] = [
     },
     run: async (invocation) => (await import("./plugin-test.ts")).testPlugin(invocation),
   },
+  {
+    path: "plugin verify",
+    args: "[folder-bundle-or-wasm]",
+    doc: "Judges a plugin by the conformance kit, with a score and reasons. Exit 1 below 100.",
+    flags: {},
+    run: async (invocation) => (await import("./plugin-verify.ts")).verifyPlugin(invocation),
+  },
 ];

@@ -22,7 +22,7 @@ import { guestKv } from "../executor/host/kv.ts";
 import { openNetwork } from "../executor/host/reach.ts";
 import { sleep } from "../executor/host/sleep.ts";
 import type { CallLimits } from "../executor/limits.ts";
-import { type GuestResult, openSandbox, type Sandbox } from "../executor/sandbox.ts";
+import { type GuestResult, type HostFunction, openSandbox, type Sandbox } from "../executor/sandbox.ts";
 import { openVault } from "../executor/secrets.ts";
 import type { Tally } from "../executor/tally.ts";
 import { Fault } from "../kit/fault.ts";
@@ -54,6 +54,8 @@ export interface BenchCall {
   /** Beside http, kv and the rest, or in their place. */
   readonly extra: Capabilities;
   readonly signal: AbortSignal;
+  /** In place of all of it, grants included. */
+  readonly host?: HostFunction;
   /** What the guest's randomness is drawn from, and its clock. Absent: as in life. */
   readonly seed?: string;
   readonly now?: () => number;
@@ -98,13 +100,14 @@ export async function openWorkbench({ env, secrets = {} }: WorkbenchOptions): Pr
   const life = stack.move();
   return {
     sandbox,
-    async call({ plugin, config, grants, extra, seed, now, ...run }) {
+    async call({ plugin, config, grants, extra, host, seed, now, ...run }) {
       const { module } = plugin;
       const here: Sandbox = {
         call: (given) =>
           sandbox.call({
             ...given,
             module: { digest: given.module.digest, load: async () => module },
+            ...(host && { host }),
             ...(seed !== undefined && { seed }),
             ...(now && { now }),
           }),
