@@ -1,4 +1,4 @@
-/** kernel.wat as WebAssembly. Written by kernel-build.ts; a test compares. */
+/** kernel.wat and carrier.wat as WebAssembly. Written by kernel-build.ts; a test compares. */
 export const KERNEL_BYTES = Buffer.from(
   [
     "AGFzbQEAAAABYxJgAX8AYAJ/fgBgBH9/f38Bf2AAAX9gAX8Bf2ADf39/AGACf38Bf2AFf39/f38AYAN/f38Bf2ABfgF/YAJ+fgF/YAF+AX5gAX4A",
@@ -25,6 +25,14 @@ export const KERNEL_BYTES = Buffer.from(
     "ASMCrSAAfVYEQEEDIAEQAQALIACnJAcgAackCAsNACAAEBAkCiAApyQJCwUAIwmtCwwAIACnIAAQEBAHrQsMACAApyAAEBAQCK0LFwAgAKcgABAQ",
     "IAGnIAEQECABQgBSEAkLEwAgAKcgABAQIAGnIAEQEBADrQsEACMLCwUAEAStCwQAQQELDQBBACAApyAAEBAQBgsNAEEBIACnIAAQEBAGCw0AQQIg",
     "AKcgABAQEAYLDQBBAyAApyAAEBAQBgsTACAApyAAEBAgAacgARAQEAKtCwcAIAAQBa0L",
+  ].join(""),
+  "base64",
+);
+
+export const CARRIER_BYTES = Buffer.from(
+  [
+    "AGFzbQEAAAABEwRgAAF/YAFvAXBgAm9/AGABbwACHQIEbGFuZQRuZXh0AAEEbGFuZQhyZXR1cm5lZAACAwIBAwQFAXABAQEHCQEFY2FycnkAAgov",
+    "AS0BAX8DQEEAIAAQACYAQQAlANEEQA8LQQARAAAhAUEA0HAmACAAIAEQAQwACws=",
   ].join(""),
   "base64",
 );

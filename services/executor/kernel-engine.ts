@@ -1,5 +1,6 @@
 /** The engine of ours: guests linked to a kernel in WebAssembly, on pooled memories that are zeroed after each call. */
 import { Arena } from "./arena.ts";
+import { Carriers, type GuestExport } from "./carriers.ts";
 import { Ending, type EngineCall, ended, endOfThrow, failed, Gas, type RunGuest } from "./engine.ts";
 import { importedMemory, type MemoryImport, MemoryPool } from "./guest-memory.ts";
 import { Kernel } from "./kernel.ts";
@@ -32,6 +33,7 @@ interface Guest {
 export function openKernelEngine(): RunGuest {
   const known = new WeakMap<WebAssembly.Module, ModuleFacts>();
   const memories = new MemoryPool();
+  const carriers = new Carriers();
   /** Ended, and not zeroed yet. */
   const dead: Guest[] = [];
   /** By key of reuse, the longest idle first. A guest that runs is not in it, so none is entered twice. */
@@ -96,7 +98,10 @@ export function openKernelEngine(): RunGuest {
       bury(guest);
     }
   };
-  setInterval(() => dropKept(KEPT_IDLE_MS), KEPT_IDLE_MS).unref();
+  setInterval(() => {
+    dropKept(KEPT_IDLE_MS);
+    carriers.trim();
+  }, KEPT_IDLE_MS).unref();
 
   const fresh = (call: EngineCall): Guest => {
     const facts = factsOf(call.module);
@@ -133,7 +138,7 @@ export function openKernelEngine(): RunGuest {
       }
       if (guest.exports !== exports) initialise(exports);
       guest.exports = exports;
-      const code = facts.suspends ? await WebAssembly.promising(exported)() : (exported() as number);
+      const code = facts.suspends ? await carriers.run(exported as GuestExport) : (exported() as number);
       const end = gas.judge(kernel.end(code));
       if (reuse && guest.callsLeft > 0) keep(reuse.key, guest);
       else bury(guest);

@@ -203,10 +203,11 @@ export class Kernel {
   }
 
   #grow(endBytes: number): void {
-    const { memoryMaxBytes, onMemory } = this.#call as EngineCall;
+    const call = this.#call as EngineCall;
+    const { memoryMaxBytes } = call;
     const held = (this.#memory?.buffer.byteLength ?? 0) + this.#varsBytes;
     if (held + endBytes > memoryMaxBytes) {
-      onMemory(this.heldBytes);
+      call.onMemory(this.heldBytes);
       const message = `blocks of ${endBytes} bytes beside ${held} are over the cap of ${memoryMaxBytes} bytes`;
       throw this.#endBy(new Ending("out_of_memory", "out_of_memory", message));
     }
@@ -235,7 +236,7 @@ export class Kernel {
 
   async #hostCall(nameAt: number, nameLength: number, at: number, length: number): Promise<number> {
     const name = start(this.#read(nameAt, nameLength), MAX_NAME_CHARS);
-    return this.#store(await this.#host(name, this.#read(at, length).slice()));
+    return this.#store(await this.#host(name, this.#read(at, length)));
   }
 
   /** Extism's own HTTP lands in the host function `http`; that has the grants. */

@@ -3,11 +3,19 @@ import { Worker } from "node:worker_threads";
 import { Fault } from "../kit/fault.ts";
 import { within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
-import type { FromLane, LaneData, ToLane } from "./lane.ts";
+import type { LaneData } from "./lane.ts";
+import {
+  type Batch,
+  BatchReader,
+  BatchWriter,
+  type FromLane,
+  readFromLane,
+  type ToLane,
+  writeToLane,
+} from "./lane-messages.ts";
 import type { CompiledModule } from "./module-cache.ts";
-import { newSeed } from "./randomness.ts";
 import type { EngineName, GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
-import { monotonicMs, SLICE_BYTES, Slice, TRANSFER_OVER_BYTES } from "./slice.ts";
+import { monotonicMs, SLICE_BYTES, Slice } from "./slice.ts";
 
 const BOOT_TIMEOUT_MS = 10_000;
 /** A guest whose call is settled already may finish a slice this long before its lane is ended for it. */
@@ -35,8 +43,6 @@ export type LaneAnswer = GuestResult | typeof NOT_BEGUN;
 export interface Verdict {
   readonly reason: string;
   readonly label: string;
-  /** Of the guest that it is about; absent when the thread has ended already. */
-  readonly call?: GuestCall;
 }
 
 const clockOf = ({ now }: GuestCall) => (now ? now() : Date.now());
@@ -75,8 +81,7 @@ export class LaneLink {
   readonly #onBroken: (verdict: Verdict) => void;
   /** Numbers of the modules that the lane has. */
   readonly #modules = new Set<number>();
-  #outbox: ToLane[] = [];
-  #transfers: ArrayBuffer[] = [];
+  readonly #outbox = new BatchWriter();
   #sent = 0;
   #lastId = 0;
   #ended: Promise<void> | undefined;
@@ -95,8 +100,9 @@ export class LaneLink {
       resourceLimits: RESOURCE_LIMITS,
       name: "lane",
     });
-    this.#worker.on("message", (batch: readonly FromLane[]) => {
-      for (const message of batch) this.#receive(message);
+    this.#worker.on("message", (batch: Batch) => {
+      const messages = new BatchReader(batch);
+      while (messages.more) this.#receive(readFromLane(messages));
     });
     this.#worker.on("error", (error) => this.#died(error as Error));
     this.#worker.on("exit", () => this.#died(new Error("the thread exited")));
@@ -148,18 +154,16 @@ export class LaneLink {
     };
     this.#residents.set(resident.id, resident);
     call.signal?.addEventListener("abort", resident.cancel, { once: true });
-    // Copied, because posting a view of a larger buffer would copy, or take, all of that buffer.
-    const input = new Uint8Array(call.input);
     if (keep && !this.#modules.has(module.number)) {
       this.#modules.add(module.number);
       this.#post({ type: "module", ...module });
     }
-    const message: ToLane = {
+    this.#post({
       type: "start",
       id: resident.id,
       module: keep ? module.number : module.module,
       export: call.export,
-      input,
+      input: call.input,
       startByMs: startedMs + call.deadlineMs,
       memoryMaxBytes: call.memoryMaxPages * PAGE_BYTES,
       maxOutputBytes: call.maxOutputBytes,
@@ -167,9 +171,8 @@ export class LaneLink {
       reuse: call.reuse,
       maxGas: call.maxGas,
       nowMs: clockOf(call),
-      seed: call.seed ?? newSeed(),
-    };
-    this.#post(message, input);
+      seed: call.seed ?? "",
+    });
     return promise;
   }
 
@@ -189,16 +192,16 @@ export class LaneLink {
       if (elapsedMs > cpuLimitMs) {
         const message = `held the CPU longer than ${cpuLimitMs} ms`;
         this.#fail(resident, "cpu_exceeded", { code: "cpu_exceeded", message, retryable: false });
-        return { reason: message, label: call.label, call };
+        return { reason: message, label: call.label };
       }
       if (settledMs !== undefined && nowMs - settledMs > LINGER_MS && elapsedMs > LINGER_MS) {
-        return { reason: "held the CPU after its call had ended", label: call.label, call };
+        return { reason: "held the CPU after its call had ended", label: call.label };
       }
       return undefined;
     }
     for (const { settledMs, call } of this.#residents.values()) {
       if (!slice && settledMs !== undefined && nowMs - settledMs > DEAF_MS) {
-        return { reason: "did not answer", label: call.label, call };
+        return { reason: "did not answer", label: call.label };
       }
     }
     return undefined;
@@ -244,8 +247,7 @@ export class LaneLink {
   async #answerHost(resident: Resident, name: string, request: Uint8Array): Promise<void> {
     let response: Uint8Array;
     try {
-      // Copied: what the host returns may be a view of a larger buffer, or one that it keeps.
-      response = new Uint8Array(await this.#askHost(resident, name, request));
+      response = await this.#askHost(resident, name, request);
     } catch (thrown) {
       const { code, message, retryable } = Fault.from(thrown);
       resident.lastHostFault = code;
@@ -253,7 +255,7 @@ export class LaneLink {
     }
     if (resident.settledMs !== undefined || this.dead) return;
     resident.bytesIn += response.byteLength;
-    this.#post({ type: "reply", id: resident.id, response, nowMs: clockOf(resident.call) }, response);
+    this.#post({ type: "reply", id: resident.id, response, nowMs: clockOf(resident.call) });
   }
 
   async #askHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {
@@ -341,17 +343,17 @@ export class LaneLink {
     this.#onBroken({ reason, label });
   }
 
-  /** Everything of one turn of the loop leaves together. `owned` is given away. */
-  #post(message: ToLane, owned?: Uint8Array): void {
+  /** Everything of one turn of the loop leaves together. Bytes are copied: the host may keep them. */
+  #post(message: ToLane): void {
     if (this.dead) return;
-    if (owned && owned.byteLength > TRANSFER_OVER_BYTES) this.#transfers.push(owned.buffer as ArrayBuffer);
-    if (this.#outbox.push(message) === 1) setImmediate(() => this.#send());
+    if (this.#outbox.empty) setImmediate(() => this.#send());
+    writeToLane(this.#outbox, message);
   }
 
   #send(): void {
-    if (!this.dead) this.#worker.postMessage(this.#outbox, this.#transfers);
-    this.#outbox = [];
-    this.#transfers = [];
+    if (this.dead) return;
+    const { batch, transfers } = this.#outbox.take();
+    this.#worker.postMessage(batch, transfers);
   }
 
   #usageOf(resident: Resident): GuestResult["usage"] {

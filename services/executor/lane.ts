@@ -4,57 +4,26 @@
  * it waits happens before the next message is taken up, so "who is on the CPU" is known at every moment.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { Ending, type EngineEnd, type LogLevel, type RunGuest } from "./engine.ts";
-import { Randomness } from "./randomness.ts";
+import { Ending, type EngineCall, type LogLevel, type RunGuest } from "./engine.ts";
+import {
+  type Batch,
+  BatchReader,
+  BatchWriter,
+  type FromLane,
+  readToLane,
+  type StartMessage,
+  type ToLane,
+  type Used,
+  writeFromLane,
+} from "./lane-messages.ts";
+import { newSeed, Randomness } from "./randomness.ts";
 import type { EngineName, Reuse } from "./sandbox.ts";
-import { monotonicMs, Slice, TRANSFER_OVER_BYTES } from "./slice.ts";
+import { monotonicMs, Slice } from "./slice.ts";
 
 export interface LaneData {
   readonly slice: SharedArrayBuffer;
   readonly engine: EngineName;
 }
-
-export interface StartMessage {
-  readonly type: "start";
-  readonly id: number;
-  /** The number of one that was sent before, or itself. */
-  readonly module: number | WebAssembly.Module;
-  readonly export: string;
-  readonly input: Uint8Array;
-  /** By the clock of `monotonicMs`; a guest that would start later is skipped. */
-  readonly startByMs: number;
-  readonly memoryMaxBytes: number;
-  readonly maxOutputBytes: number;
-  readonly maxHostCalls: number;
-  readonly reuse: Reuse | undefined;
-  readonly maxGas: number | undefined;
-  readonly nowMs: number;
-  readonly seed: string;
-}
-export type ToLane =
-  | StartMessage
-  /** Sent once; the starts that follow name its number, until it is forgotten. */
-  | { readonly type: "module"; readonly number: number; readonly module: WebAssembly.Module }
-  | { readonly type: "forget"; readonly number: number }
-  | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array; readonly nowMs: number }
-  /** Nobody wants the answer any more: end the guest at its next wait. */
-  | { readonly type: "abandon"; readonly id: number };
-
-interface Used {
-  readonly cpuMs: number;
-  readonly memoryPeakBytes: number;
-}
-export type FromLane =
-  | { readonly type: "ready" }
-  | {
-      readonly type: "host";
-      readonly id: number;
-      readonly name: string;
-      readonly request: Uint8Array;
-      readonly used: Used;
-    }
-  | { readonly type: "log"; readonly id: number; readonly level: LogLevel; readonly message: string }
-  | { readonly type: "done"; readonly id: number; readonly end: EngineEnd | "skipped"; readonly used: Used };
 
 /** Of one host call: an HTTP body of 16 MiB in base64, and some. The main thread, which all share, copies it. */
 const MAX_REQUEST_BYTES = 24 << 20;
@@ -64,23 +33,88 @@ interface Waiting {
   reject(ending: Ending): void;
 }
 
-/** One guest of this lane. */
-class Resident {
-  readonly start: StartMessage;
+/** One guest of this lane, as its engine sees it. */
+class Resident implements EngineCall {
+  readonly id: number;
+  readonly moduleNumber: number | undefined;
+  readonly module: WebAssembly.Module;
+  readonly export: string;
+  readonly input: Uint8Array;
+  readonly memoryMaxBytes: number;
+  readonly maxOutputBytes: number;
+  readonly reuse: Reuse | undefined;
+  readonly maxGas: number | undefined;
+  readonly #maxHostCalls: number;
+  readonly #seed: string;
+  #randomness: Randomness | undefined;
+  #hostCalls = 0;
   waiting: Waiting | undefined;
   abandoned = false;
   nowMs: number;
-  hostCalls = 0;
   cpuMs = 0;
   memoryPeakBytes = 0;
-  constructor(start: StartMessage) {
-    this.start = start;
+
+  constructor(start: StartMessage, module: WebAssembly.Module) {
+    this.id = start.id;
+    this.moduleNumber = numberOf(start);
+    this.module = module;
+    this.export = start.export;
+    this.input = start.input;
+    this.memoryMaxBytes = start.memoryMaxBytes;
+    this.maxOutputBytes = start.maxOutputBytes;
+    this.reuse = start.reuse;
+    this.maxGas = start.maxGas;
     this.nowMs = start.nowMs;
+    this.#maxHostCalls = start.maxHostCalls;
+    this.#seed = start.seed;
   }
+
   get used(): Used {
     return { cpuMs: this.cpuMs, memoryPeakBytes: this.memoryPeakBytes };
   }
+
+  onMemory(bytes: number): void {
+    if (bytes > this.memoryPeakBytes) this.memoryPeakBytes = bytes;
+  }
+
+  now(): number {
+    return this.nowMs;
+  }
+
+  random(bytes: number): Uint8Array {
+    this.#randomness ??= new Randomness(this.#seed || newSeed());
+    return this.#randomness.draw(bytes);
+  }
+
+  log(level: LogLevel, message: string): void {
+    this.#countHostCall();
+    post({ type: "log", id: this.id, level, message });
+  }
+
+  /** The request is copied before this returns. */
+  host(name: string, request: Uint8Array): Promise<Uint8Array> {
+    this.#countHostCall();
+    if (request.byteLength > MAX_REQUEST_BYTES) {
+      const message = `a request of ${request.byteLength} bytes to "${name}"; at most ${MAX_REQUEST_BYTES}`;
+      throw new Ending("guest_error", "too_large", message);
+    }
+    leaveCpu(this);
+    post({ type: "host", id: this.id, name, request, used: this.used });
+    return new Promise((resolve, reject) => {
+      this.waiting = { resolve, reject };
+    });
+  }
+
+  #countHostCall(): void {
+    if (this.abandoned) throw new Ending("cancelled", "cancelled", "abandoned");
+    this.#hostCalls += 1;
+    if (this.#hostCalls > this.#maxHostCalls) {
+      throw new Ending("guest_error", "exhausted", `more than ${this.#maxHostCalls} host calls in one call`);
+    }
+  }
 }
+
+const numberOf = ({ module }: StartMessage) => (typeof module === "number" ? module : undefined);
 
 /** A guest that never held the CPU for longer may run before the answers of those before it have left. */
 const QUICK_MS = 0.5;
@@ -97,35 +131,33 @@ const runGuest: RunGuest =
 const modules = new Map<number, WebAssembly.Module>();
 const residents = new Map<number, Resident>();
 /** What came and was not taken up, what was said and not sent. */
-const inbox: ToLane[] = [];
-let outbox: FromLane[] = [];
+const inbox: BatchReader[] = [];
+const outbox = new BatchWriter();
 let outboxSinceMs = 0;
-let transfers: ArrayBuffer[] = [];
 /** By module: guests of it that ran without a long slice since the last one that had one. */
 const quickRuns = new Map<number, number>();
 
-/** `bytes` are given away. */
-function post(message: FromLane, bytes?: Uint8Array): void {
-  if (bytes && bytes.byteLength > TRANSFER_OVER_BYTES) transfers.push(bytes.buffer as ArrayBuffer);
-  if (outbox.push(message) === 1) outboxSinceMs = monotonicMs();
+function post(message: FromLane): void {
+  if (outbox.empty) outboxSinceMs = monotonicMs();
+  writeFromLane(outbox, message);
 }
 
 function send(): void {
-  if (outbox.length === 0) return;
-  port?.postMessage(outbox, transfers);
-  outbox = [];
-  transfers = [];
+  if (outbox.empty) return;
+  const { batch, transfers } = outbox.take();
+  port?.postMessage(batch, transfers);
 }
 
-port.on("message", (batch: readonly ToLane[]) => {
-  inbox.push(...batch);
+port.on("message", (batch: Batch) => {
+  inbox.push(new BatchReader(batch));
   work();
 });
 
 /** Takes up messages until a guest is on the CPU; called again when it has left it. */
 function work(): void {
-  for (let message = inbox.shift(); message; message = inbox.shift()) {
-    if (take(message)) return;
+  for (let batch = inbox[0]; batch; batch = inbox[0]) {
+    while (batch.more) if (take(readToLane(batch))) return;
+    inbox.shift();
   }
   send();
 }
@@ -133,16 +165,18 @@ function work(): void {
 function leaveCpu(resident: Resident): void {
   const sliceMs = slice.leave();
   resident.cpuMs += sliceMs;
-  const { module } = resident.start;
-  if (typeof module === "number") quickRuns.set(module, sliceMs > QUICK_MS ? 0 : (quickRuns.get(module) ?? 0) + 1);
+  const { moduleNumber } = resident;
+  if (moduleNumber !== undefined) {
+    quickRuns.set(moduleNumber, sliceMs > QUICK_MS ? 0 : (quickRuns.get(moduleNumber) ?? 0) + 1);
+  }
   // Not at once: the guest that waits from here on is still on the stack.
   queueMicrotask(work);
 }
 
 /** What others wait for leaves before a guest that may take long begins, or when it has waited long enough. */
-function enterCpu(id: number, { module }: StartMessage): void {
-  const quick = typeof module === "number" && (quickRuns.get(module) ?? 0) >= QUICK_RUNS;
-  if (!quick || (outbox.length > 0 && monotonicMs() - outboxSinceMs > QUICK_MS)) send();
+function enterCpu(id: number, moduleNumber: number | undefined): void {
+  const quick = moduleNumber !== undefined && (quickRuns.get(moduleNumber) ?? 0) >= QUICK_RUNS;
+  if (!quick || (!outbox.empty && monotonicMs() - outboxSinceMs > QUICK_MS)) send();
   slice.enter(id);
 }
 
@@ -161,7 +195,7 @@ function take(message: ToLane): boolean {
   if (message.type === "abandon") resident.abandoned = true;
   if (!waiting) return false;
   resident.waiting = undefined;
-  enterCpu(message.id, resident.start);
+  enterCpu(message.id, resident.moduleNumber);
   if (message.type === "reply") {
     resident.nowMs = message.nowMs;
     waiting.resolve(message.response);
@@ -173,65 +207,23 @@ function take(message: ToLane): boolean {
 
 function begin(start: StartMessage): boolean {
   slice.begin();
-  enterCpu(start.id, start);
+  enterCpu(start.id, numberOf(start));
   if (slice.sinceMs > start.startByMs) {
     slice.leave();
     post({ type: "done", id: start.id, end: "skipped", used: { cpuMs: 0, memoryPeakBytes: 0 } });
     return false;
   }
-  void run(start);
+  const { module } = start;
+  void run(new Resident(start, typeof module === "number" ? (modules.get(module) as WebAssembly.Module) : module));
   return true;
 }
 
-async function run(start: StartMessage): Promise<void> {
-  const resident = new Resident(start);
-  residents.set(start.id, resident);
-  const randomness = new Randomness(start.seed);
-  const end = await runGuest({
-    module: typeof start.module === "number" ? (modules.get(start.module) as WebAssembly.Module) : start.module,
-    export: start.export,
-    input: start.input,
-    memoryMaxBytes: start.memoryMaxBytes,
-    maxOutputBytes: start.maxOutputBytes,
-    reuse: start.reuse,
-    maxGas: start.maxGas,
-    onMemory(bytes) {
-      if (bytes > resident.memoryPeakBytes) resident.memoryPeakBytes = bytes;
-    },
-    host: (name, request) => callHost(resident, name, request),
-    now: () => resident.nowMs,
-    random: (bytes) => randomness.draw(bytes),
-    log(level, message) {
-      countHostCall(resident);
-      post({ type: "log", id: start.id, level, message });
-    },
-  });
-  residents.delete(start.id);
+async function run(resident: Resident): Promise<void> {
+  residents.set(resident.id, resident);
+  const end = await runGuest(resident);
+  residents.delete(resident.id);
   leaveCpu(resident);
-  post({ type: "done", id: start.id, end, used: resident.used }, end.output);
-}
-
-function callHost(resident: Resident, name: string, request: Uint8Array): Promise<Uint8Array> {
-  countHostCall(resident);
-  if (request.byteLength > MAX_REQUEST_BYTES) {
-    const message = `a request of ${request.byteLength} bytes to "${name}"; at most ${MAX_REQUEST_BYTES}`;
-    throw new Ending("guest_error", "too_large", message);
-  }
-  const { id } = resident.start;
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-  resident.waiting = { resolve, reject };
-  leaveCpu(resident);
-  post({ type: "host", id, name, request, used: resident.used }, request);
-  return promise;
-}
-
-function countHostCall(resident: Resident): void {
-  const { maxHostCalls } = resident.start;
-  if (resident.abandoned) throw new Ending("cancelled", "cancelled", "abandoned");
-  resident.hostCalls += 1;
-  if (resident.hostCalls > maxHostCalls) {
-    throw new Ending("guest_error", "exhausted", `more than ${maxHostCalls} host calls in one call`);
-  }
+  post({ type: "done", id: resident.id, end, used: resident.used });
 }
 
 post({ type: "ready" });

@@ -147,7 +147,7 @@ class Guest {
         host_call: async (context: Context, name: bigint, request: bigint) => {
           const named = start(this.#read(context, name), MAX_NAME_CHARS);
           const response = await this.#host(named, this.#read(context, request).slice());
-          return this.#store(context, response);
+          return this.#store(context, response.slice());
         },
         now: () => this.#call.now(),
         random: (context: Context, size: number) => {

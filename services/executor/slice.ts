@@ -1,8 +1,5 @@
 /** Between a lane and the main thread: which guest is on its CPU, since when, and how many guests it has begun. */
 
-/** Smaller buffers are copied between threads faster than they are given away. */
-export const TRANSFER_OVER_BYTES = 4_096;
-
 /** Byte offsets. The sequence is odd while a guest is on the CPU, and changes with every entry and exit. */
 const SEQUENCE = 0;
 const GUEST = 1;

@@ -21,12 +21,12 @@ declare namespace WebAssembly {
   class Global {
     value: number;
   }
-  /** JSPI: an import that suspends the guest until the promise settles. */
+  /** JSPI: an import that suspends the guest until the promise settles. What is no promise comes back at once. */
   class Suspending {
-    constructor(imported: (...args: never[]) => Promise<number>);
+    constructor(imported: (...args: never[]) => unknown);
   }
   class RuntimeError extends Error {}
   function compile(bytes: Uint8Array): Promise<Module>;
   /** JSPI: the returned function gives a promise, and Suspending imports may suspend the guest's stack. */
-  function promising(exported: unknown): () => Promise<number>;
+  function promising<Given extends unknown[] = []>(exported: unknown): (...given: Given) => Promise<number>;
 }
