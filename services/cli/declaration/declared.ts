@@ -139,7 +139,7 @@ class Reading {
     }
     // Not shown: whoever writes a value here has written a secret.
     const fix = "write env:NAME or file:PATH, and take the value out of this file";
-    missing.push({ field, problem: "is not a reference", fix });
+    this.mistakes.push({ field, problem: "is not a reference", fix });
     return undefined;
   }
 
