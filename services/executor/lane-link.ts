@@ -43,6 +43,8 @@ export type LaneAnswer = GuestResult | typeof NOT_BEGUN;
 export interface Verdict {
   readonly reason: string;
   readonly label: string;
+  /** Of the guest that it is about; absent when the thread has ended already. */
+  readonly call?: GuestCall;
 }
 
 const clockOf = ({ now }: GuestCall) => (now ? now() : Date.now());
@@ -192,16 +194,16 @@ export class LaneLink {
       if (elapsedMs > cpuLimitMs) {
         const message = `held the CPU longer than ${cpuLimitMs} ms`;
         this.#fail(resident, "cpu_exceeded", { code: "cpu_exceeded", message, retryable: false });
-        return { reason: message, label: call.label };
+        return { reason: message, label: call.label, call };
       }
       if (settledMs !== undefined && nowMs - settledMs > LINGER_MS && elapsedMs > LINGER_MS) {
-        return { reason: "held the CPU after its call had ended", label: call.label };
+        return { reason: "held the CPU after its call had ended", label: call.label, call };
       }
       return undefined;
     }
     for (const { settledMs, call } of this.#residents.values()) {
       if (!slice && settledMs !== undefined && nowMs - settledMs > DEAF_MS) {
-        return { reason: "did not answer", label: call.label };
+        return { reason: "did not answer", label: call.label, call };
       }
     }
     return undefined;
