@@ -1,7 +1,7 @@
 /** One module in the real sandbox, with host functions that a test answers and that keep what they were asked. */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { type GuestResult, openSandbox } from "../../services/executor/sandbox.ts";
+import { type GuestResult, type HostFunction, openSandbox } from "../../services/executor/sandbox.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 
@@ -14,14 +14,17 @@ export interface Ran extends GuestResult {
   readonly asked: readonly { readonly name: string; readonly request: string }[];
 }
 
-/** What host functions answer, by name; a Fault that is thrown is the error that the guest sees. Others answer `{}`. */
+/**
+ * What host functions answer, by name; a Fault that is thrown is the error that the guest sees. Others answer `{}`. Or
+ * the whole host, as in `real-host.ts`.
+ */
 export type Answers = Readonly<Record<string, (request: Record<string, unknown>) => unknown>>;
 
 export interface SandboxedGuest extends AsyncDisposable {
   /** Size of the module. */
   readonly bytes: number;
   /** A fresh instance and one call. Text goes in as it is, anything else as JSON. */
-  call(name: string, input: unknown, answers?: Answers): Promise<Ran>;
+  call(name: string, input: unknown, answers?: Answers | HostFunction): Promise<Ran>;
 }
 
 export async function openSandboxed(wasmPath: string): Promise<SandboxedGuest> {
@@ -41,9 +44,10 @@ export async function openSandboxed(wasmPath: string): Promise<SandboxedGuest> {
         memoryMaxPages: MAX_PAGES,
         maxOutputBytes: 16 << 20,
         maxHostCalls: 1_000,
-        host: async (called, request) => {
+        host: async (called, request, signal) => {
           const text = Buffer.from(request).toString("utf8");
           asked.push({ name: called, request: text });
+          if (typeof answers === "function") return answers(called, request, signal);
           const answer = answers[called];
           return Buffer.from(JSON.stringify({ ok: answer ? answer(JSON.parse(text)) : {} }));
         },

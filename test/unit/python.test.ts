@@ -6,6 +6,7 @@ import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/pytho
 import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
 import { checkBundle } from "../../services/registry/publishing.ts";
 import { describeProbe } from "../harness/probe.ts";
+import { describeHelpers } from "../harness/probe-host.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -19,8 +20,10 @@ describeProbe("python", {
   prints: true,
   keepsDigits: false,
   refusesBadJson: false,
-  crash: { outcome: "guest_error", code: "exception", message: /^TypeError: .*\(at src\/plugin\.py:80\)$/ },
+  crash: { outcome: "guest_error", code: "exception", message: /^TypeError: .*\(at src\/plugin\.py:81\)$/ },
 });
+
+describeHelpers("python", () => buildPlugin(PROBE));
 
 describe("the interpreter", () => {
   let guest: SandboxedGuest;

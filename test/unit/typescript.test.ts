@@ -10,6 +10,7 @@ import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
 import { checkBundle } from "../../services/registry/publishing.ts";
 import { httpThroughFetch, openGuest, runHost } from "../harness/guest.ts";
 import { describeProbe } from "../harness/probe.ts";
+import { describeHelpers } from "../harness/probe-host.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -22,8 +23,10 @@ describeProbe("typescript", {
   build: () => buildPlugin(join(PLUGINS, "probe-typescript")),
   prints: true,
   keepsDigits: false,
-  crash: { outcome: "guest_error", code: "exception", message: /TypeError.*\(at src\/plugin\.ts:83\)/ },
+  crash: { outcome: "guest_error", code: "exception", message: /TypeError.*\(at src\/plugin\.ts:86\)/ },
 });
+
+describeHelpers("typescript", () => buildPlugin(join(PLUGINS, "probe-typescript")));
 
 const DAY = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z", pipe: { metric: "m" }, cursor: null };
 

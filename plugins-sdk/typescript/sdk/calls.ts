@@ -97,6 +97,8 @@ export interface PollCall<C = Config> {
   readonly config: C;
   /** What the poll before answered with. */
   readonly previous: unknown;
+  /** Documents about the resource, by namespace and key: of the namespaces that plugin.json lists for `poll`. */
+  readonly context: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly attempt: number;
 }
 
@@ -126,6 +128,28 @@ export interface Discovered extends Omit<Resource, "name"> {
 /** An array means that these are all there are. */
 export type DiscoverResult = Later<
   readonly Discovered[] | { readonly resources: readonly Discovered[]; readonly complete: boolean }
+>;
+
+export interface EnrichCall<C = Config> {
+  readonly resource: Resource;
+  readonly config: C;
+  readonly attempt: number;
+}
+
+/** What was found out about a resource. The namespace is declared in plugin.json, with the JSON Schema of `value`. */
+export interface ContextDocument {
+  readonly namespace: string;
+  readonly key: string;
+  readonly value: Value;
+  /** At most, and by default, the namespace's: `10m`. */
+  readonly ttl?: string;
+  /** Another resource than that of the call: its name, or its id when the same discovery found it. */
+  readonly resource?: string;
+}
+
+/** Documents that are not among them stay until their time is over. */
+export type EnrichResult = Later<
+  readonly ContextDocument[] | { readonly documents: readonly ContextDocument[]; readonly status?: "ok" | "partial" }
 >;
 
 export interface RouteCall {

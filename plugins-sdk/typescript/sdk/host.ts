@@ -21,6 +21,9 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array | undefined;
   readonly timeoutMs?: number | undefined;
+  readonly attempts?: number | undefined;
+  readonly cache?: boolean | undefined;
+  readonly proxy?: boolean | undefined;
 }
 
 interface Door {

@@ -10,6 +10,12 @@ export interface HttpOptions {
   /** Sent as JSON, instead of `body`. */
   readonly json?: unknown;
   readonly timeoutMs?: number;
+  /** Tried again by the host, with a growing pause: when the other side is not there, for 429 and 5xx. At most 5. */
+  readonly attempts?: number;
+  /** GETs are asked again with what the server said of its answer, by ETag or date. */
+  readonly cache?: boolean;
+  /** Through the operator's proxy. */
+  readonly proxy?: boolean;
 }
 
 const RETRYABLE = [408, 425, 429, 500, 502, 503, 504];
@@ -84,7 +90,9 @@ function send(method: string, url: string | URL, options: HttpOptions = {}): Htt
   const { json, body = json === undefined ? undefined : JSON.stringify(json), timeoutMs } = options;
   const headers: Record<string, string> = json === undefined ? {} : { "content-type": "application/json" };
   Object.assign(headers, options.headers);
-  return new HttpReply(host.exchange({ method, url: withQuery(String(url), options.query), headers, body, timeoutMs }));
+  const { attempts, cache, proxy } = options;
+  const request = { method, url: withQuery(String(url), options.query), headers, body, timeoutMs };
+  return new HttpReply(host.exchange({ ...request, attempts, cache, proxy }));
 }
 
 function withQuery(url: string, query: HttpOptions["query"]): string {

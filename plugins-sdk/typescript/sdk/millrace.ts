@@ -2,5 +2,30 @@
 export * from "./calls.ts";
 export { type HttpAnswer, hostCall, PluginError, type PluginErrorOptions } from "./host.ts";
 export { type HttpOptions, HttpReply, http } from "./http.ts";
-export { call, checkpoint, emit, log, progress, publish, type QueryOptions, query, secret, sleep } from "./run.ts";
-export { type Entry, kv } from "./store.ts";
+export {
+  type Certificate,
+  type Ping,
+  type PingOptions,
+  ping,
+  type SnmpOptions,
+  type SnmpValue,
+  type SocketOptions,
+  SocketReply,
+  snmp,
+  socket,
+} from "./network.ts";
+export {
+  call,
+  checkpoint,
+  emit,
+  log,
+  type MetricOptions,
+  metric,
+  progress,
+  publish,
+  type QueryOptions,
+  query,
+  secret,
+  sleep,
+} from "./run.ts";
+export { type About, type ContextEntry, context, type Entry, type KeyedEntry, kv, type Lifetime } from "./store.ts";

@@ -1,4 +1,4 @@
-/** What a run does beside fetching: rows, checkpoints, log lines, secrets, queries, calls and events. */
+/** What a run does beside fetching: rows, checkpoints, log lines, secrets, queries, calls, events and metrics. */
 import type { Row } from "./calls.ts";
 import { host } from "./host.ts";
 
@@ -62,6 +62,19 @@ export function call<T = unknown>(
 /** An event to whoever listens now, below the instance's own subject. */
 export function publish(subject: string, body: unknown = null): void {
   host.call("publish", { subject, body });
+}
+
+export interface MetricOptions {
+  /** Default: `gauge`. A counter only grows, save for restarts: rates are made of it. */
+  readonly type?: "gauge" | "counter";
+  readonly dimensions?: Readonly<Record<string, string>>;
+  /** RFC 3339. Default: now. */
+  readonly time?: string;
+}
+
+/** A value of the plugin's own in the dataset `metrics`, with the instance as group. It is kept if and when the run is. */
+export function metric(name: string, value: number, options: MetricOptions = {}): void {
+  host.call("metric", { name, value, ...options });
 }
 
 /** Waits without using the CPU. Errors: `deadline` at once when the call would be over before. */

@@ -64,7 +64,9 @@ export interface Progress {
 export function progressCapability(report: (progress: Progress) => void): Capability {
   let lastMs = Number.NEGATIVE_INFINITY;
   return async (request) => {
-    const { done, total, message } = readRequest("progress", request);
+    const { done, total: asked, message } = readRequest("progress", request);
+    // Not known.
+    const total = asked ?? 0;
     if (!Number.isFinite(done) || !Number.isFinite(total)) {
       throw Fault.invalid("progress", [{ field: "done, total", problem: "are not both numbers" }]);
     }

@@ -139,6 +139,7 @@ const answers = {
   fetch: (value) => (Array.isArray(value) ? { rows: value } : (value ?? {})),
   register: (value) => value ?? {},
   poll: (value) => (Array.isArray(value) ? { metrics: value } : (value ?? { metrics: [] })),
+  enrich: (value) => (Array.isArray(value) ? { documents: value } : (value ?? { documents: [] })),
   discover: (value) => (Array.isArray(value) ? { resources: value, complete: true } : value),
   route: responseOf,
 };

@@ -121,11 +121,12 @@ class Response extends Body {
 }
 
 /** One exchange, by the host. Headers of the answer that came many times are joined by commas. */
-export function exchange({ method, url, headers, body, timeoutMs }) {
-  const request = { method, url, headers };
+export function exchange({ method, url, headers, body, timeoutMs, attempts, cache, proxy }) {
+  const request = { method, url, headers, cache, proxy };
   if (typeof body === "string") request.body = body;
   else if (body) request.body_base64 = body.toBase64();
   if (timeoutMs !== undefined) request.timeout_ms = timeoutMs;
+  if (attempts !== undefined) request.retry = { attempts };
   return call("http", request);
 }
 

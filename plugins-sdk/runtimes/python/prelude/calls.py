@@ -110,7 +110,7 @@ class _Call(_Fields):
         value = self.fields.get(name)
         if name in ("pipe", "resource") and value is not None:
             return _Fields(value)
-        if name == "config":
+        if name in ("config", "context"):
             return value or {}
         if name == "window" and value is None:
             value = self.fields["window"] = Window(self.fields["begin"], self.fields["end"])

@@ -58,6 +58,8 @@ def _shaped(name, value):
         return {"rows": value} if isinstance(value, (list, tuple)) else value or {}
     if name == "poll":
         return {"metrics": value or []} if value is None or isinstance(value, (list, tuple)) else value
+    if name == "enrich":
+        return {"documents": value or []} if value is None or isinstance(value, (list, tuple)) else value
     if name == "discover":
         return {"resources": value, "complete": True} if isinstance(value, (list, tuple)) else value
     if name == "route":

@@ -63,7 +63,19 @@ def quote(text):
 
 
 class _Http:
-    def request(self, method, url, headers=None, params=None, body=None, json=None, timeout=None):
+    def request(
+        self,
+        method,
+        url,
+        headers=None,
+        params=None,
+        body=None,
+        json=None,
+        timeout=None,
+        attempts=None,
+        cache=None,
+        proxy=None,
+    ):
         given = [(k, v) for k, v in (params or {}).items() if v is not None]
         if given:
             text = "&".join([quote(k) + "=" + quote(v) for k, v in given])
@@ -80,6 +92,11 @@ class _Http:
             request["body_base64"] = to_base64(bytes(body))
         if timeout is not None:
             request["timeout_ms"] = timeout * 1000
+        if attempts is not None:
+            request["retry"] = {"attempts": attempts}
+        for name, value in (("cache", cache), ("proxy", proxy)):
+            if value is not None:
+                request[name] = value
         return Reply(host_call("http", request))
 
     def get(self, url, **options):

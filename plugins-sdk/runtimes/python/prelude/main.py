@@ -5,9 +5,11 @@ _sdk = _Module(
     {
         "PluginError": PluginError,
         "Reply": Reply,
+        "SocketReply": SocketReply,
         "Window": Window,
         "call": call,
         "checkpoint": checkpoint,
+        "context": context,
         "counter": counter,
         "from_base64": from_base64,
         "emit": emit,
@@ -17,7 +19,9 @@ _sdk = _Module(
         "http": http,
         "kv": kv,
         "log": log,
+        "metric": metric,
         "parse_time": parse_time,
+        "ping": ping,
         "placeholder": placeholder,
         "progress": progress,
         "publish": publish,
@@ -26,12 +30,15 @@ _sdk = _Module(
         "random_bytes": random_bytes,
         "secret": secret,
         "sleep": sleep,
+        "snmp": snmp,
+        "socket": socket,
         "to_base64": to_base64,
         "to_json": to_json,
         # Only names for editors: the calls are all of one kind.
         "FetchCall": _anything,
         "RegisterCall": _anything,
         "PollCall": _anything,
+        "EnrichCall": _anything,
         "DiscoverCall": _anything,
         "RouteCall": _anything,
     },
@@ -92,7 +99,7 @@ def __build(entry, files, async_names):
             _paths.add(path)
         path, code = _sources.pop(entry)
         scope = _load("plugin", path, code)
-        interfaces = ("fetch", "register", "poll", "discover", "route")
+        interfaces = ("fetch", "register", "poll", "discover", "enrich", "route")
         for name, value in scope.items():
             if name in interfaces and callable(value):
                 _export(name, value, name in async_names)

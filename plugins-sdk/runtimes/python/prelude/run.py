@@ -1,4 +1,4 @@
-# What a run does beside fetching: progress, secrets, queries, calls, events, log, key-value store.
+# What a run does beside fetching: progress, secrets, queries, calls, events, metrics, log, and what is kept.
 
 
 def progress(done, total=None, message=None):
@@ -40,6 +40,16 @@ def call(instance, function, input=None, timeout=None):
 
 def publish(subject, body=None):
     host_call("publish", {"subject": subject, "body": body})
+
+
+def metric(name, value, type="gauge", dimensions=None, time=None):
+    """A value of the plugin's own in the dataset `metrics`, kept if and when the run is. `time` is RFC 3339."""
+    request = {"name": name, "value": value, "type": type}
+    if dimensions:
+        request["dimensions"] = dimensions
+    if time is not None:
+        request["time"] = time
+    host_call("metric", request)
 
 
 def random_bytes(count):
@@ -91,9 +101,13 @@ def _print(*values, sep=" ", end="\n", file=None):
 builtins.print = _print
 
 class _Kv:
-    def _operate(self, op, key, **more):
+    """The plugin's own key-value store. `ttl` is in seconds; without it an entry stays."""
+
+    def _operate(self, op, key, ttl=None, **more):
         more["op"] = op
         more["key"] = key
+        if ttl is not None:
+            more["ttl_ms"] = round(ttl * 1000)
         return host_call("kv", more)
 
     def get(self, key, default=None):
@@ -105,20 +119,55 @@ class _Kv:
         answer = self._operate("get", key)
         return answer if "revision" in answer else None
 
-    def put(self, key, value):
-        return self._operate("put", key, value=value)["revision"]
+    def put(self, key, value, ttl=None):
+        return self._operate("put", key, ttl, value=value)["revision"]
 
-    def create(self, key, value):
-        return self._operate("create", key, value=value)["revision"]
+    def create(self, key, value, ttl=None):
+        return self._operate("create", key, ttl, value=value)["revision"]
 
-    def update(self, key, value, revision):
-        return self._operate("update", key, value=value, revision=revision)["revision"]
+    def update(self, key, value, revision, ttl=None):
+        return self._operate("update", key, ttl, value=value, revision=revision)["revision"]
 
-    def delete(self, key):
-        self._operate("delete", key)
+    def delete(self, key, revision=None):
+        self._operate("delete", key, **({} if revision is None else {"revision": revision}))
 
     def list(self, prefix=""):
         return self._operate("list", prefix)["entries"]
 
+    def page(self, prefix, limit, after=None):
+        """Entries, and what to give as `after` for the next page; None on the last one."""
+        more = {"limit": limit} if after is None else {"limit": limit, "after": after}
+        answer = self._operate("list", prefix, **more)
+        return answer["entries"], answer.get("next")
+
 
 kv = _Kv()
+
+
+class _Context:
+    """Documents that enrichments wrote, about the resource of the call or another one that is named."""
+
+    def _ask(self, op, namespace, key, resource, **more):
+        request = {"op": op, "namespace": namespace, "key": key}
+        if resource is not None:
+            request["resource"] = resource
+        request.update(more)
+        return host_call("context", request)
+
+    def get(self, namespace, key, default=None, resource=None):
+        return self._ask("get", namespace, key, resource).get("value", default)
+
+    def entry(self, namespace, key, resource=None):
+        """The value with `instance`, `written` and `ttl_ms`; None when there is none."""
+        return self._ask("get", namespace, key, resource) or None
+
+    def list(self, namespace, prefix="", resource=None):
+        return self._ask("list", namespace, prefix, resource)["documents"]
+
+    def page(self, namespace, limit, prefix="", after=None, resource=None):
+        more = {"limit": limit} if after is None else {"limit": limit, "after": after}
+        answer = self._ask("list", namespace, prefix, resource, **more)
+        return answer["documents"], answer.get("next")
+
+
+context = _Context()

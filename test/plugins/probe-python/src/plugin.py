@@ -18,6 +18,7 @@ from millrace import (
     random_bytes,
     secret,
 )
+from helpers import helpers
 from shapes import Colour, Row
 
 BIG = 9007199254740993
@@ -92,11 +93,19 @@ async def poll(call):
     polls = (call.previous or {}).get("polls", 0) + 1
     oven = {
         "group": "oven",
-        "dimensions": {"resource": call.resource.id, "unit": "°C"},
+        "dimensions": {"resource": call.resource.id, "unit": call.context.get("unit", {}).get("temperature", "°C")},
         "values": {"temperature": gauge(21.5), "polls": counter(polls)},
     }
     door = {"group": "door", "time": "2012-01-01T00:00:00Z", "dimensions": {}, "values": {"open": gauge(1)}}
     return {"metrics": [oven, door], "status": "ok"}
+
+
+def enrich(call):
+    speed = {"speed": call.config["speed"], "of": call.resource.id}
+    return [
+        {"namespace": "port", "key": "ø", "value": speed},
+        {"namespace": "note", "key": "1", "value": "naboen ☃", "resource": "oven-2", "ttl": "5m"},
+    ]
 
 
 def discover(call):
@@ -157,6 +166,7 @@ def recurse(n):
 
 
 functions = {
+    "helpers": helpers,
     "roundtrip": lambda value: value,
     "rewrite": lambda values: [rewritten(value) for value in values],
     "shapes": shapes,

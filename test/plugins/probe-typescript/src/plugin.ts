@@ -3,6 +3,8 @@ import {
   checkpoint,
   counter,
   type DiscoverCall,
+  type EnrichCall,
+  type EnrichResult,
   type FetchCall,
   gauge,
   hostCall,
@@ -16,6 +18,7 @@ import {
   type RouteCall,
   secret,
 } from "@millrace/typescript";
+import { helpers } from "./helpers.ts";
 
 interface Config {
   readonly mode?: string;
@@ -96,11 +99,11 @@ export const register = () => ({
   datetime: "time",
 });
 
-export const poll = async ({ resource, previous }: PollCall) => ({
+export const poll = async ({ resource, previous, context }: PollCall) => ({
   metrics: [
     {
       group: "oven",
-      dimensions: { resource: resource.id, unit: "°C" },
+      dimensions: { resource: resource.id, unit: (context?.unit?.temperature as string | undefined) ?? "°C" },
       values: { temperature: gauge(21.5), polls: counter(((previous as { polls?: number })?.polls ?? 0) + 1) },
     },
     { group: "door", time: "2012-01-01T00:00:00Z", dimensions: {}, values: { open: gauge(1) } },
@@ -121,7 +124,13 @@ export async function route(call: RouteCall) {
   return { status: 201, headers: { "x-probe": "yes" }, body };
 }
 
+export const enrich = ({ resource, config }: EnrichCall<{ speed: number }>): EnrichResult => [
+  { namespace: "port", key: "ø", value: { speed: config.speed, of: resource.id } },
+  { namespace: "note", key: "1", value: "naboen ☃", resource: "oven-2", ttl: "5m" },
+];
+
 export const functions = {
+  helpers,
   roundtrip: (value: unknown) => value,
   rewrite: (values: readonly (number | string)[]) =>
     values.map((value) => (typeof value === "number" ? value : (rewritten(value) ?? null))),

@@ -1,0 +1,82 @@
+/**
+ * The helpers of an SDK for every host function, each tried once by the probe of its language (`function:helpers`) on
+ * the real host; and its `enrich`, and `poll` with a context.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openRealHost, type RealHost, TOKEN } from "./real-host.ts";
+import { openSandboxed, type SandboxedGuest } from "./sandboxed.ts";
+
+const BUILD_TIMEOUT_MS = 240_000;
+
+export function describeHelpers(language: string, build: () => Promise<{ readonly wasmPath: string }>): void {
+  let guest: SandboxedGuest;
+  let real: RealHost;
+  beforeAll(async () => {
+    real = await openRealHost();
+    guest = await openSandboxed((await build()).wasmPath);
+  }, BUILD_TIMEOUT_MS);
+  afterAll(async () => {
+    await guest?.[Symbol.asyncDispose]();
+    await real?.[Symbol.asyncDispose]();
+  });
+
+  describe(`${language}: the helpers of host functions`, () => {
+    test("each asks the real host and reads its answer", async () => {
+      const { json, error } = await guest.call("function:helpers", real.places, real.host);
+      expect(error).toBeUndefined();
+      expect(json).toEqual({
+        kv: { value: { n: 1 }, lives: true, swapped: { n: 2 }, stale: "conflict", taken: "exists", gone: null },
+        pages: ["a:1", "a:2", "a:3"],
+        tcp: "HELLO\r\n",
+        udp: [0, 255, 1],
+        tls: "HI",
+        there: true,
+        closed: "unavailable",
+        certificate: "localhost",
+        snmp: "oven ☃",
+        below: 8,
+        context: { speed: 7 },
+        writer: "net",
+        keys: ["eth0", "eth1"],
+        nothing: null,
+        denied: "denied",
+        call: { to: 5 },
+        http: "got hei",
+        plain: TOKEN,
+      });
+      const { left } = real;
+      expect(left.sent).toEqual([{ authorization: `Bearer ${TOKEN}`, body: "hei" }]);
+      const metric = { name: "probe.size", value: 1.5, type: "counter", time: "2012-01-01T00:00:00Z" };
+      expect(left.metrics).toEqual([
+        { ...metric, dimensions: { unit: "°C" }, group: "probe", resource: "oven-1" },
+        expect.objectContaining({ name: "probe.more", value: 2, type: "gauge", dimensions: {} }),
+      ]);
+      expect(left.progress).toEqual([{ done: 2, total: 2, message: "ferdig ☃" }]);
+      expect(left.log.map(({ level, message, fields }) => [level, message, fields])).toEqual([
+        ["warn", "with fields", { count: 3, where: "Ålesund" }],
+      ]);
+      expect(left.rows.map((row) => JSON.parse(row) as unknown)).toEqual([{ id: 1 }, { id: 2 }]);
+      expect([left.cursors, left.tally.hostCalls]).toEqual([[{ page: 2 }], { denied: 1 }]);
+    });
+
+    test("enrich: documents about the resource at hand and others", async () => {
+      const resource = { name: "oven-1", id: "oven-1", type: "oven", endpoint: "http://ø/", labels: {} };
+      const { json, error } = await guest.call("enrich", { resource, config: { speed: 1000 }, attempt: 1 });
+      expect(error).toBeUndefined();
+      expect(json).toMatchObject({
+        documents: [
+          { namespace: "port", key: "ø", value: { speed: 1000, of: "oven-1" } },
+          { namespace: "note", key: "1", value: "naboen ☃", resource: "oven-2", ttl: "5m" },
+        ],
+      });
+      expect(json.status ?? "ok").toBe("ok");
+    });
+
+    test("poll: the context comes with its input", async () => {
+      const resource = { name: "oven-1", id: "oven-1", type: "oven", endpoint: "http://ø/", labels: {} };
+      const context = { unit: { temperature: "°F" }, empty: {} };
+      const { json } = await guest.call("poll", { resource, config: {}, previous: null, context, attempt: 1 });
+      expect(json.metrics).toMatchObject([{ dimensions: { unit: "°F" } }, {}]);
+    });
+  });
+}
