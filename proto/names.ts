@@ -68,6 +68,9 @@ export const EVENTS = {
   guest: "guest",
 } as const;
 
+/** The built-in connector of pipes that are a SELECT: there is no plugin behind it, and nobody else has its name. */
+export const SQL_INSTANCE = "instances/sql";
+
 /** Run ids are deterministic: the same work has the same id. Ids are bare, without `pipes/` and the like. */
 export const runIds = {
   fetch: (pipe: string, compactBegin: string) => `${pipe}/${compactBegin}`,

@@ -1,6 +1,6 @@
 /** What an export is given when the author does not say: what the platform would give, for the manifest's defaults. */
 import { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
-import { pipeInput } from "../executor/kinds/fetch.ts";
+import { pipeInput } from "../executor/kinds/pipe-input.ts";
 import { Fault } from "../kit/fault.ts";
 import { formatTime, parseDuration, parseTime } from "../kit/time.ts";
 import { FALLBACK, merge } from "../registry/parameters.ts";

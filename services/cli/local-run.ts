@@ -6,7 +6,7 @@ import { type Capabilities, parseJson, readRequest } from "../executor/host/func
 import { progressCapability, runLog } from "../executor/host/log.ts";
 import { OwnMetrics } from "../executor/host/metric.ts";
 import { readResources } from "../executor/kinds/discover.ts";
-import { readAnswer } from "../executor/kinds/fetch.ts";
+import { readAnswer } from "../executor/kinds/guest-rows.ts";
 import { readMetrics } from "../executor/kinds/poll.ts";
 import { readDefaults } from "../executor/kinds/register.ts";
 import { type CallLimits, callLimits } from "../executor/limits.ts";

@@ -148,6 +148,7 @@ class JobAttempt {
       checkpoints,
       capabilities: { log: log.log, progress, metric: metrics.capability, ...capabilities },
       step: (step) => this.#step(step, fence),
+      recordBeside: (name, end, beside) => this.#recordBeside(run, work, name, { ...end, fence }, beside),
     };
     const skip = await run.begin(attempt);
     if (skip) {
@@ -187,8 +188,9 @@ class JobAttempt {
   ): Promise<void> {
     const { fence, signal, number } = attempt;
     const { outcome, parts, chunks, rows, message } = ended;
-    const end: RunEnd = { fence, outcome, committed: outcome !== "not_modified", parts, chunks, rows, message };
-    if (metrics.length === 0) return this.#record(run, work, end, signal);
+    const { committed = outcome !== "not_modified" } = ended;
+    const end: RunEnd = { fence, outcome, committed, parts: committed ? parts : [], chunks, rows, message };
+    if (metrics.length === 0 || ended.committed === false) return this.#record(run, work, end, signal);
     const { results } = this.#ports.tools;
     const place = placeOf(this.#job.runId, run.dataset, chunks);
     const [{ dataset }, { resource }] = [METRICS, run];
@@ -206,6 +208,7 @@ class JobAttempt {
 
   async #fail(run: JobRun, work: Work, attempt: Attempt, failed: Failed): Promise<void> {
     if (failed.handBack) return this.#handBack(run, work, attempt, failed);
+    if (failed.veto) return this.#veto(run, work, attempt, failed.error.message);
     const { fence, checkpoints } = attempt;
     const { outcome, error, chunks = 0, rows = 0 } = failed;
     const { message } = error;
@@ -223,6 +226,31 @@ class JobAttempt {
     const kept = await run.giveUp(attempt, why);
     await checkpoints.delete();
     await (kept === "dead_letter" ? this.#message.deadLetter(why) : this.#message.ack());
+  }
+
+  async #veto(run: JobRun, work: Work, { fence, signal, checkpoints }: Attempt, message: string): Promise<void> {
+    await this.#record(run, work, { fence, outcome: "cancelled", committed: false, message }, signal);
+    await run.drop(message);
+    await checkpoints.delete();
+    await this.#message.ack();
+  }
+
+  /** What it is about is stored already: the history may be late, and the job does not wait for it. */
+  async #recordBeside(
+    run: JobRun,
+    work: Work,
+    name: string,
+    end: Omit<RunEnd, "committed">,
+    tally: Tally,
+  ): Promise<void> {
+    const { runId } = this.#job;
+    const { log, events } = this.#ports;
+    const head = { ...this.#head(run, work), kind: "hook" as const, runId: `${runId}/${name}`, dataset: "" };
+    const record = runRecord(head, { ...end, committed: false }, tally);
+    if (end.outcome !== "ok")
+      log.warn({ run: runId, hook: name, outcome: end.outcome, why: end.message }, "a hook failed");
+    await this.#ports.tools.results.commit(record, AbortSignal.timeout(COMMIT_MS));
+    announceRun(events, record);
   }
 
   /** Lost lease, no more time, or an innocent victim: somebody does it again, and it is nobody's failure. */
@@ -267,10 +295,11 @@ class JobAttempt {
 
   #head({ kind, dataset, target, resource }: JobRun, { subject }: Work): RunHead {
     const { runId, dueUs, beginUs, endUs } = this.#job;
+    const ofWindow = kind === "fetch" || kind === "sync" || kind === "verify";
     return {
       ...{ kind, runId, dataset, target, resource, dueUs, subject },
       startedUs: this.#startedUs,
-      ...(kind === "fetch" && { window: { beginUs, endUs } }),
+      ...(ofWindow && { window: { beginUs, endUs } }),
       attempt: this.#message.deliveries,
       executor: this.#ports.executor,
     };
@@ -284,7 +313,7 @@ class JobAttempt {
 function jobRun(job: Job, work: Work, tools: Tools): JobRun {
   switch (work.kind) {
     case "fetch":
-      return fetchRun(job, work.subject, work.pipe, tools);
+      return fetchRun(job, work.subject, work.pipe, tools, work.followed);
     case "register":
       return registerRun(job, work.subject, work.pipe, tools);
     case "poll":

@@ -3,11 +3,11 @@ import { all, catalogChange, type Entity, find } from "../../proto/catalog.ts";
 import { CatalogService } from "../../proto/gen/millrace/registry/v1/catalog_service.ts";
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
-import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { type Poller, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { type Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
-import { bare } from "../../proto/names.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { type Channel, listen } from "../kit/grpc.ts";
 import type { Logger } from "../kit/log.ts";
 import { type Mirror, type MirrorChange, mirror } from "../kit/mirror.ts";
@@ -46,7 +46,8 @@ export interface Subject {
 }
 
 export type Work =
-  | { readonly kind: "fetch" | "register"; readonly subject: Subject; readonly pipe: Pipe }
+  | { readonly kind: "fetch"; readonly subject: Subject; readonly pipe: Pipe; readonly followed: boolean }
+  | { readonly kind: "register"; readonly subject: Subject; readonly pipe: Pipe }
   | {
       readonly kind: "poll" | "enrich";
       readonly subject: Subject;
@@ -63,9 +64,23 @@ export type Found<T> =
 
 const subjects = new WeakMap<Instance, Subject & { readonly under: PolicyRules | undefined }>();
 
+/** The connector `sql`: no plugin, no guest, nothing granted. */
+const BUILT_IN: Subject = {
+  ...{ instance: bare(SQL_INSTANCE), plugin: bare(SQL_INSTANCE), version: "built-in", config: {} },
+  release: PluginVersion.fromPartial({ name: "plugins/sql/versions/built-in" }),
+  grants: effectiveGrants(undefined, undefined),
+};
+
+/** Whether other pipes are made from this one. */
+function isFollowed(catalog: Catalog, { name }: Pipe): boolean {
+  for (const pipe of all(catalog, "pipe")) if (pipe.effective?.after.includes(bare(name))) return true;
+  return false;
+}
+
 /** `name` is `instances/{instance}`. */
 export function findSubject(catalog: Catalog, name: string): Found<Subject> {
   const instance = find(catalog, "instance", name);
+  if (!instance && name === SQL_INSTANCE) return { found: BUILT_IN };
   if (!instance) return { unknown: `there is no ${name}` };
   const release = find(catalog, "version", `${instance.plugin}/versions/${instance.runningVersion}`);
   if (!release) return { unknown: `${name}: there is no ${instance.plugin}/versions/${instance.runningVersion}` };
@@ -98,7 +113,7 @@ export function findWork(catalog: Catalog, job: Job): Found<Work> {
       if (job.kind === JobKind.REGISTER) return { found: { kind: "register", subject, pipe }, paused };
       if (pipe.state === PipeState.PENDING) return { unknown: `${job.pipe} waits for its plugin's register` };
       const stopped = paused ?? whyNot(job.pipe, pipe.state === PipeState.ENABLED, pipe.stateReason);
-      return { found: { kind: "fetch", subject, pipe }, paused: stopped };
+      return { found: { kind: "fetch", subject, pipe, followed: isFollowed(catalog, pipe) }, paused: stopped };
     }
     case JobKind.POLL:
     case JobKind.ENRICH:

@@ -13,7 +13,7 @@ export interface WindowKey {
 
 /** `run` and `fence` of the attempt that writes; the rest as it is to stand. Absent fields stay as they were. */
 export type WindowChange = Pick<Window, "run" | "fence" | "state"> &
-  Partial<Pick<Window, "rows" | "fetchedUntil" | "message">>;
+  Partial<Pick<Window, "rows" | "fetchedUntil" | "message" | "result">>;
 
 const keyOf = ({ pipe, beginUs }: WindowKey) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
 
@@ -43,8 +43,29 @@ export async function writeWindow(
   });
 }
 
-/** Where a window goes whose job was dropped unrun: to be fetched again if it ever was, else as never fetched. */
-export const unrunState = (stored: Window | undefined) =>
-  stored?.fetchedUntil ? WindowState.STALE : WindowState.MISSING;
+/**
+ * Changes what is there, but for how it stands; a window that is gone stays so. Errors: `conflict` when a newer attempt
+ * has written.
+ */
+export async function changeWindow(
+  windows: Kv,
+  key: WindowKey,
+  fence: bigint | undefined,
+  change: (stored: Window) => Window,
+): Promise<void> {
+  await changeRecord(windows, keyOf(key), (bytes) => {
+    if (!bytes) return undefined;
+    const stored = Window.decode(bytes);
+    if (fence !== undefined) refuseNewer(stored.fence, fence, `window ${formatKey(key)}`);
+    return Window.encode(change(stored)).finish();
+  });
+}
+
+/** Where a window goes whose job was dropped unrun: back to what it was, as far as that is known. */
+export function unrunState(stored: Window | undefined): WindowState {
+  const { formerState = WindowState.UNSPECIFIED } = stored ?? {};
+  if (formerState !== WindowState.UNSPECIFIED && formerState !== WindowState.RUNNING) return formerState;
+  return stored?.fetchedUntil ? WindowState.STALE : WindowState.MISSING;
+}
 
 const formatKey = ({ pipe, beginUs }: WindowKey) => `${pipe}/${compactTime(beginUs)}`;

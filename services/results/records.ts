@@ -1,7 +1,8 @@
 /** What other rooms write and read here: runs, chunks, log lines, datasets and pages. Times are bigint microseconds. */
 
 import type { SelectedChunk } from "./insert-select.ts";
-import type { Comparison, ShadowAttempt } from "./shadow.ts";
+import type { Comparison, RowsSum, ShadowAttempt } from "./shadow.ts";
+import type { Storage } from "./storage.ts";
 
 /** The closed list of how a run may end. Lower-case strings everywhere: in ClickHouse, REST, gRPC and the console. */
 export const OUTCOMES = [
@@ -152,11 +153,14 @@ export interface DatasetSpec {
   readonly schema?: SchemaPolicy | undefined;
   /** Zone that naive times are in, an IANA name; undefined: they are refused. */
   readonly timezone?: string | undefined;
+  /** Undefined: as it is, or for a new dataset for ever, by the month of storing, with the server's compression. */
+  readonly storage?: Storage | undefined;
 }
 
 export interface Dataset extends DatasetSpec {
   readonly index: readonly string[];
   readonly schema: SchemaPolicy;
+  readonly storage: Storage;
   /** Types that a column has had, of columns that grew wider; the widest is the one in `columns`. */
   readonly versions: Readonly<Record<string, readonly ColumnType[]>>;
   /** Rows and bytes on disk, rows of superseded attempts included. */
@@ -384,6 +388,8 @@ export interface Results extends AsyncDisposable {
   countDuplicates(dataset: string): Promise<Duplicates>;
   /** Errors: `not_found`. */
   compareAttempt(attempt: ShadowAttempt): Promise<Comparison>;
+  /** Of chunks that need not be committed. Errors: `not_found`. */
+  sumAttempt(attempt: ShadowAttempt): Promise<RowsSum>;
   /** All rows at once or none; resolves with their count. Errors: `not_found`; `invalid`; `conflict`. */
   copyRows(copy: Copy): Promise<number>;
   /** Everything of a dataset; resolves with the rows that were stored. Safe to repeat. */

@@ -2,7 +2,7 @@
 import { Fault } from "../kit/fault.ts";
 import type { Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
-import type { RunPart } from "./records.ts";
+import type { Dataset, RunPart } from "./records.ts";
 import { quote, rowsTable } from "./sql-names.ts";
 import { shownColumns } from "./view.ts";
 
@@ -30,33 +30,44 @@ export interface Comparison {
  * Errors: `not_found` for an unknown dataset.
  */
 export async function compareAttempt(store: Store, datasets: Datasets, attempt: ShadowAttempt): Promise<Comparison> {
-  const { dataset: name, runId, parts } = attempt;
-  datasets.forget(name);
-  const dataset = await datasets.find(name);
-  if (!dataset) throw new Fault("not_found", `no dataset named "${name}"`);
-  const [db, table] = [store.database, `${store.database}.${quote(rowsTable(name))}`];
-  const names = Object.keys(dataset.columns);
-  const values = names.map((column) =>
-    /^(json|labels)$/.test(dataset.columns[column] ?? "") ? `toString(${quote(column)})` : quote(column),
-  );
-  const hash = `cityHash64(tuple(${[...values, "toString(_extra)"].join(", ")}))`;
-  const sum = async (condition: string): Promise<RowsSum> => {
-    const shown = `SELECT ${[...shownColumns(dataset), "_extra"].join(", ")} FROM ${table} AS t
-      WHERE _run_id = {run:String} AND ${condition}`;
-    const [row] = await store.rows<{ counted: string; checksum: string }>(
-      `SELECT count() AS counted, hex(sum(${hash})) AS checksum FROM (${shown})`,
-      { run: runId },
-    );
-    return { rows: Number(row?.counted ?? 0), checksum: row?.checksum ?? "" };
-  };
+  const dataset = await lookAnew(datasets, attempt.dataset);
   const [live] = await store.rows<{ parts: readonly { readonly fence: string; readonly chunks: number }[] }>(
-    `SELECT parts FROM ${db}.runs WHERE dataset = {dataset:String} AND run_id = {run:String} AND committed = 1
+    `SELECT parts FROM ${store.database}.runs
+     WHERE dataset = {dataset:String} AND run_id = {run:String} AND committed = 1
      ORDER BY fence DESC, finished DESC LIMIT 1`,
-    { dataset: name, run: runId },
+    { dataset: attempt.dataset, run: attempt.runId },
   );
-  const [stored, shadow] = await Promise.all([sum(rowsOf(live?.parts ?? [])), sum(rowsOf(parts))]);
+  const committed = (live?.parts ?? []).map(({ fence, chunks }) => ({ fence: BigInt(fence), chunks }));
+  const [stored, shadow] = await Promise.all([
+    sum(store, dataset, { ...attempt, parts: committed }),
+    sum(store, dataset, attempt),
+  ]);
   return { stored, shadow, differ: stored.rows !== shadow.rows || stored.checksum !== shadow.checksum };
 }
 
-const rowsOf = (parts: readonly { readonly fence: bigint | string; readonly chunks: number }[]) =>
-  `(${parts.map(({ fence, chunks }) => `(_fence = ${fence} AND _chunk < ${chunks})`).join(" OR ") || "0"})`;
+export async function sumAttempt(store: Store, datasets: Datasets, attempt: ShadowAttempt): Promise<RowsSum> {
+  return sum(store, await lookAnew(datasets, attempt.dataset), attempt);
+}
+
+async function lookAnew(datasets: Datasets, name: string): Promise<Dataset> {
+  datasets.forget(name);
+  const dataset = await datasets.find(name);
+  if (dataset) return dataset;
+  throw new Fault("not_found", `no dataset named "${name}"`);
+}
+
+async function sum(store: Store, dataset: Dataset, { runId, parts }: ShadowAttempt): Promise<RowsSum> {
+  const values = Object.entries(dataset.columns).map(([column, type]) =>
+    /^(json|labels)$/.test(type) ? `toString(${quote(column)})` : quote(column),
+  );
+  const hash = `cityHash64(tuple(${[...values, "toString(_extra)"].join(", ")}))`;
+  const counted = parts.map(({ fence, chunks }) => `(_fence = ${fence} AND _chunk < ${chunks})`).join(" OR ") || "0";
+  const [row] = await store.rows<{ counted: string; checksum: string }>(
+    `SELECT count() AS counted, hex(sum(${hash})) AS checksum
+     FROM (SELECT ${[...shownColumns(dataset), "_extra"].join(", ")}
+       FROM ${store.database}.${quote(rowsTable(dataset.dataset))} AS t
+       WHERE _run_id = {run:String} AND (${counted}))`,
+    { run: runId },
+  );
+  return { rows: Number(row?.counted ?? 0), checksum: row?.checksum ?? "" };
+}

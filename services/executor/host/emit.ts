@@ -1,7 +1,7 @@
 /** `emit`: rows on their way from a guest to the store, in chunks, with a bound on what is held in memory. */
 import { Fault } from "../../kit/fault.ts";
-import type { Stored } from "../../results/results.ts";
-import type { Capability } from "./functions.ts";
+import type { RowFormat, Stored } from "../../results/results.ts";
+import type { Capabilities, Capability } from "./functions.ts";
 
 /** A chunk is sent when it has this many bytes. */
 const CHUNK_BYTES = 4 << 20;
@@ -13,7 +13,7 @@ const BLANK = 0x20;
 
 export interface RowSinkOptions {
   /** Resolves once durable. */
-  readonly append: (rows: Uint8Array, chunk: number) => Promise<Stored>;
+  readonly append: (rows: Uint8Array, chunk: number, format: RowFormat) => Promise<Stored>;
   readonly maxRows: number;
 }
 
@@ -24,7 +24,7 @@ export interface RowSinkOptions {
 export class RowSink {
   readonly #append: RowSinkOptions["append"];
   readonly #maxRows: number;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #inFlight = new Set<Promise<unknown>>();
   #buffer: Uint8Array[] = [];
   #bufferBytes = 0;
   fault: Fault | undefined;
@@ -59,6 +59,28 @@ export class RowSink {
     return rows;
   }
 
+  /**
+   * Takes rows in another format, which ClickHouse reads as they are: a chunk of their own, for a header or a schema
+   * goes with them. Resolves with the count of rows once they are durable: nobody knows it before.
+   */
+  async addAs(format: RowFormat, bytes: Uint8Array): Promise<number> {
+    if (format === "ndjson") return this.add(bytes);
+    this.#check();
+    if (bytes.byteLength > MAX_EMIT_BYTES) {
+      this.#fail(new Fault("too_large", `${bytes.byteLength} bytes at once; at most ${MAX_EMIT_BYTES}`));
+    }
+    this.#send();
+    while (this.#inFlight.size > MAX_IN_FLIGHT) await Promise.race(this.#inFlight);
+    this.#check();
+    this.bytes += bytes.byteLength;
+    const { rows, rejected } = await this.#store(bytes, this.chunks++, format);
+    this.#check();
+    if (this.rows > this.#maxRows) {
+      this.#fail(new Fault("exhausted", `more than ${this.#maxRows} rows; the manifest's limits.rows says how many`));
+    }
+    return rows + rejected;
+  }
+
   /** Resolves when everything that was taken is durable. */
   async flush(): Promise<void> {
     this.#send();
@@ -70,23 +92,40 @@ export class RowSink {
     return async (request) => ({ rows: await this.add(request) });
   }
 
+  /** By the name that a guest calls: `emit`, `emit:csv`, `emit:arrow`. */
+  get capabilities(): Capabilities {
+    const taking = (format: RowFormat): Capability => {
+      return async (request) => ({ rows: await this.addAs(format, request) });
+    };
+    return { emit: taking("ndjson"), "emit:csv": taking("csv"), "emit:arrow": taking("arrow") };
+  }
+
   #send(): void {
     if (!this.#buffer.length || this.fault) return;
     const chunk = this.chunks++;
     const rows = this.#buffer.length === 1 ? (this.#buffer[0] as Uint8Array) : Buffer.concat(this.#buffer);
     this.#buffer = [];
     this.#bufferBytes = 0;
-    const sending = this.#append(rows, chunk)
+    void this.#store(rows, chunk, "ndjson");
+  }
+
+  /** Lines were counted as they came; of other formats only the store knows. */
+  #store(rows: Uint8Array, chunk: number, format: RowFormat): Promise<Stored> {
+    const none = { rows: 0, rejected: 0, bytes: 0 };
+    const sending = this.#append(rows, chunk, format)
       .then(
         (stored) => {
-          this.rows -= stored.rejected;
+          this.rows += format === "ndjson" ? -stored.rejected : stored.rows;
+          return stored;
         },
         (thrown) => {
           this.fault ??= Fault.from(thrown);
+          return none;
         },
       )
       .finally(() => this.#inFlight.delete(sending));
     this.#inFlight.add(sending);
+    return sending;
   }
 
   #check(): void {

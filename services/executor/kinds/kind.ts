@@ -11,6 +11,7 @@ import type { EnsureDataset } from "../declared-datasets.ts";
 import type { Guests, NotRun } from "../guests.ts";
 import type { Capabilities } from "../host/functions.ts";
 import type { LimitsOf } from "../limits.ts";
+import type { RunEnd } from "../run-record.ts";
 import type { GuestError, GuestResult } from "../sandbox.ts";
 import type { Step } from "../steps.ts";
 import type { Tally } from "../tally.ts";
@@ -55,6 +56,8 @@ export interface Attempt {
   /** `log`, `progress`, `call`, `publish`: what every guest of a job has. */
   readonly capabilities: Capabilities;
   step(step: Step): Promise<void>;
+  /** A run of its own in the history, beside this one and named after it: of a hook. */
+  recordBeside(name: string, end: Pick<RunEnd, "outcome" | "message">, tally: Tally): Promise<void>;
 }
 
 export interface Success {
@@ -63,6 +66,8 @@ export interface Success {
   readonly chunks: number;
   readonly rows: number;
   readonly message: string;
+  /** Whether its rows are seen from now on; absent: unless it is `not_modified`. */
+  readonly committed?: boolean;
   /** What stands after the commit, written by compare-and-set. */
   readonly finish: () => Promise<void>;
 }
@@ -74,6 +79,8 @@ export interface Failed {
   readonly rows?: number;
   /** Not the guest's doing and nothing was wrong: another executor does it, and it does not count as a failure. */
   readonly handBack?: boolean;
+  /** The plugin said no before it began: nothing has failed, and what it is about stays as it was. */
+  readonly veto?: boolean;
 }
 
 /** Why a job is not run after all. `undefined` as outcome: it has been done already, and is not recorded again. */

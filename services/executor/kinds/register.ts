@@ -8,8 +8,8 @@ import { Fault } from "../../kit/fault.ts";
 import { ask } from "../../kit/grpc.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
-import { pipeInput } from "./fetch.ts";
 import { badAnswer, failureOf, type JobRun, type Tools } from "./kind.ts";
+import { pipeInput } from "./pipe-input.ts";
 
 const ATTEMPTS = 3;
 const REGISTRY_MS = 10_000;
