@@ -71,7 +71,18 @@ type Request struct {
 	Body    []byte
 	// Timeout 0 is the host's default. The run's own deadline holds in any case.
 	Timeout time.Duration
+	// Attempts over 1 lets the host try again, with a growing pause: when the other side is not there, for 429 and 5xx.
+	// At most 5, and only for methods that may be repeated.
+	Attempts int
+	// Cache asks again with what the server said of its answer, by ETag or date. Only for GET.
+	Cache bool
+	// Proxy goes through the operator's.
+	Proxy bool
 }
+
+// Placeholder stands for a secret in the query, a header or a text body: the host puts the value in, and the plugin
+// never sees it.
+func Placeholder(secret string) string { return "{{secret:" + secret + "}}" }
 
 // Response is an answer of any status.
 type Response struct {
@@ -130,6 +141,15 @@ func Do(ask Request) (*Response, error) {
 	if ask.Timeout > 0 {
 		request["timeout_ms"] = ask.Timeout.Milliseconds()
 	}
+	if ask.Attempts > 1 {
+		request["retry"] = map[string]int{"attempts": ask.Attempts}
+	}
+	if ask.Cache {
+		request["cache"] = true
+	}
+	if ask.Proxy {
+		request["proxy"] = true
+	}
 	var got struct {
 		Status    int               `json:"status"`
 		Headers   map[string]string `json:"headers"`
@@ -161,55 +181,6 @@ func (m message) bytes() []byte {
 	return body
 }
 
-// Entry is what the plugin's own key-value store holds under a key.
-type Entry struct {
-	Key string `json:"key"`
-	// Value is nil when there is no such key.
-	Value    json.RawMessage `json:"value"`
-	Revision json.Number     `json:"revision"`
-}
-
-// Load reads the value; false when there is none.
-func (e Entry) Load(into any) bool { return e.Value != nil && decode(e.Value, into) == nil }
-
-type kvRequest struct {
-	Op       string      `json:"op"`
-	Key      string      `json:"key"`
-	Value    any         `json:"value,omitempty"`
-	Revision json.Number `json:"revision,omitempty"`
-}
-
-// KVGet finds a key; its revision is for KVUpdate.
-func KVGet(key string) (entry Entry, err error) {
-	err = Call("kv", kvRequest{Op: "get", Key: key}, &entry)
-	return
-}
-
-// KVPut writes whatever is there.
-func KVPut(key string, value any) error { return Call("kv", kvRequest{"put", key, value, ""}, nil) }
-
-// KVCreate fails with "exists" when there is a value: of many racers one succeeds.
-func KVCreate(key string, value any) error {
-	return Call("kv", kvRequest{"create", key, value, ""}, nil)
-}
-
-// KVUpdate fails with "conflict" when somebody wrote since `revision`.
-func KVUpdate(key string, value any, revision json.Number) error {
-	return Call("kv", kvRequest{"update", key, value, revision}, nil)
-}
-
-// KVDelete takes a key away.
-func KVDelete(key string) error { return Call("kv", kvRequest{Op: "delete", Key: key}, nil) }
-
-// KVList finds all entries below a prefix.
-func KVList(prefix string) ([]Entry, error) {
-	var found struct {
-		Entries []Entry `json:"entries"`
-	}
-	err := Call("kv", kvRequest{Op: "list", Key: prefix}, &found)
-	return found.Entries, err
-}
-
 // Table is the answer to a query.
 type Table struct {
 	Columns []struct {
@@ -233,8 +204,7 @@ func Query(sql string, params map[string]any, maxRows int) (table Table, err err
 	return
 }
 
-// Secret is a secret's value, for secrets that plugin.json lists with "!". In HTTP requests, write
-// {{secret:name}} instead.
+// Secret is a secret's value, for secrets that plugin.json lists with "!". In HTTP requests, use Placeholder instead.
 func Secret(name string) (string, error) {
 	var found struct {
 		Value string `json:"value"`
@@ -243,12 +213,21 @@ func Secret(name string) (string, error) {
 	return found.Value, err
 }
 
-// CallFunction calls a function of another instance and reads its output into `output`, which may be nil.
+// CallFunction calls a function of another instance and reads its output into `output`, which may be nil. It has what
+// is left of this call's own time.
 func CallFunction(instance, function string, input, output any) error {
+	return CallFunctionWithin(0, instance, function, input, output)
+}
+
+// CallFunctionWithin gives it no more than `timeout`.
+func CallFunctionWithin(timeout time.Duration, instance, function string, input, output any) error {
 	var answer struct {
 		Output json.RawMessage `json:"output"`
 	}
 	request := map[string]any{"instance": instance, "function": function, "input": input}
+	if timeout > 0 {
+		request["timeout_ms"] = timeout.Milliseconds()
+	}
 	if err := Call("call", request, &answer); err != nil || output == nil {
 		return err
 	}
@@ -261,4 +240,35 @@ func CallFunction(instance, function string, input, output any) error {
 // Publish tells whoever listens below this instance's own subjects.
 func Publish(subject string, body any) error {
 	return Call("publish", map[string]any{"subject": subject, "body": body}, nil)
+}
+
+// Metric is a value of the plugin's own, in the dataset `metrics` with the instance as group.
+type Metric struct {
+	Name  string
+	Value float64
+	// Type is "gauge" when empty; a "counter" only grows, save for restarts.
+	Type       string
+	Dimensions map[string]string
+	// Time is now when zero.
+	Time time.Time
+}
+
+// Send keeps the metric, if and when the run is kept.
+func (m Metric) Send() error {
+	request := map[string]any{"name": m.Name, "value": m.Value}
+	if m.Type != "" {
+		request["type"] = m.Type
+	}
+	if m.Dimensions != nil {
+		request["dimensions"] = m.Dimensions
+	}
+	if !m.Time.IsZero() {
+		request["time"] = FormatTime(m.Time)
+	}
+	return Call("metric", request, nil)
+}
+
+// Sleep waits, and others run meanwhile. It fails with "deadline" at once when the call would be over before.
+func Sleep(d time.Duration) error {
+	return Call("sleep", map[string]float64{"ms": float64(d) / float64(time.Millisecond)}, nil)
 }

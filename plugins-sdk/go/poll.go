@@ -25,9 +25,9 @@ type PollCall struct {
 	Resource Resource
 	Attempt  int
 
-	config, previous json.RawMessage
-	groups           []*Group
-	status           string
+	config, previous, context json.RawMessage
+	groups                    []*Group
+	status                    string
 }
 
 // Group is values that were measured together, with their dimensions.
@@ -50,12 +50,13 @@ func Poll(run func(*PollCall) error) int32 {
 			Resource Resource        `json:"resource"`
 			Config   json.RawMessage `json:"config"`
 			Previous json.RawMessage `json:"previous"`
+			Context  json.RawMessage `json:"context"`
 			Attempt  int             `json:"attempt"`
 		}
 		read(&input)
 		call := &PollCall{
 			Resource: input.Resource, Attempt: input.Attempt,
-			config: input.Config, previous: input.Previous, groups: []*Group{}, status: "ok",
+			config: input.Config, previous: input.Previous, context: input.Context, groups: []*Group{}, status: "ok",
 		}
 		err := run(call)
 		return end(map[string]any{"metrics": call.groups, "status": call.status}, err)
@@ -68,6 +69,18 @@ func (c *PollCall) Config(into any) error { return readConfig(c.config, into) }
 // Previous reads what the poll before answered with; false when there is none.
 func (c *PollCall) Previous(into any) bool {
 	return len(c.previous) > 0 && string(c.previous) != "null" && decode(c.previous, into) == nil
+}
+
+// Context reads the documents about the resource, by namespace and key, into a struct or map of maps: those of the
+// namespaces that plugin.json lists for poll.
+func (c *PollCall) Context(into any) error {
+	if len(c.context) == 0 {
+		return nil
+	}
+	if err := decode(c.context, into); err != nil {
+		return Fail("bad_context", "%v", err)
+	}
+	return nil
 }
 
 // Group starts a group, measured at the time of the poll unless At says otherwise.

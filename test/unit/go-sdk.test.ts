@@ -5,6 +5,7 @@ import { describe as always, test as alwaysTest, expect } from "vitest";
 import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/go/build.js";
 import { Fault } from "../../services/kit/fault.ts";
 import { describeProbe } from "../harness/probe.ts";
+import { describeHelpers } from "../harness/probe-host.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -23,6 +24,7 @@ if (!missing.length)
     prints: true,
     crash: { outcome: "guest_error", code: "panicked", message: /index out of range/ },
   });
+if (!missing.length) describeHelpers("go", () => buildPlugin(join(PLUGINS, "probe-go")));
 
 async function built(files: Readonly<Record<string, string>>, folder: string): Promise<string> {
   const manifest = { name: "made", version: "1.0.0", interfaces: { fetch: {} } };

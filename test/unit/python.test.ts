@@ -23,7 +23,7 @@ describeProbe("python", {
   crash: { outcome: "guest_error", code: "exception", message: /^TypeError: .*\(at src\/plugin\.py:81\)$/ },
 });
 
-describeHelpers("python", () => buildPlugin(PROBE));
+describeHelpers("python", () => buildPlugin(PROBE), { emits: true });
 
 describe("the interpreter", () => {
   let guest: SandboxedGuest;

@@ -26,7 +26,7 @@ describeProbe("typescript", {
   crash: { outcome: "guest_error", code: "exception", message: /TypeError.*\(at src\/plugin\.ts:86\)/ },
 });
 
-describeHelpers("typescript", () => buildPlugin(join(PLUGINS, "probe-typescript")));
+describeHelpers("typescript", () => buildPlugin(join(PLUGINS, "probe-typescript")), { emits: true });
 
 const DAY = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z", pipe: { metric: "m" }, cursor: null };
 

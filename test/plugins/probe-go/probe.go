@@ -26,6 +26,9 @@ func poll() int32 { return millrace.Poll(oven) }
 //go:wasmexport discover
 func discover() int32 { return millrace.Discover(ovens) }
 
+//go:wasmexport enrich
+func enrich() int32 { return millrace.Enrich(documents) }
+
 //go:wasmexport route
 func route() int32 { return millrace.Route(echo) }
 
@@ -34,6 +37,9 @@ func roundtrip() int32 { return millrace.Function(again) }
 
 //go:wasmexport function:rewrite
 func rewrite() int32 { return millrace.Function(anew) }
+
+//go:wasmexport function:helpers
+func helpers() int32 { return millrace.Function(helped) }
 
 type row struct {
 	Time  time.Time `json:"time"`
@@ -170,7 +176,15 @@ func oven(run *millrace.PollCall) error {
 		Polls float64 `json:"polls"`
 	}
 	run.Previous(&before)
-	group := run.Group("oven").Dimension("resource", run.Resource.ID).Dimension("unit", "°C")
+	context := map[string]map[string]string{}
+	if err := run.Context(&context); err != nil {
+		return err
+	}
+	unit, given := context["unit"]["temperature"]
+	if !given {
+		unit = "°C"
+	}
+	group := run.Group("oven").Dimension("resource", run.Resource.ID).Dimension("unit", unit)
 	group.Gauge("temperature", 21.5).Counter("polls", before.Polls+1)
 	run.Group("door").At(time.Date(2012, 1, 1, 0, 0, 0, 0, time.UTC)).Gauge("open", 1)
 	return nil
@@ -183,6 +197,19 @@ func ovens(run *millrace.DiscoverCall) error {
 			Labels: map[string]string{"shelf": "øverst"},
 		})
 	}
+	return nil
+}
+
+func documents(run *millrace.EnrichCall) error {
+	var config struct {
+		Speed int `json:"speed"`
+	}
+	if err := run.Config(&config); err != nil {
+		return err
+	}
+	speed := map[string]any{"speed": config.Speed, "of": run.Resource.ID}
+	run.Add(millrace.Document{Namespace: "port", Key: "ø", Value: speed})
+	run.Add(millrace.Document{Namespace: "note", Key: "1", Value: "naboen ☃", Resource: "oven-2", TTL: "5m"})
 	return nil
 }
 
