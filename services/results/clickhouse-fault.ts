@@ -29,6 +29,11 @@ const CODES: Readonly<Record<string, FaultCode>> = {
 export function clickHouseFault(thrown: unknown, where: string): Fault {
   if (thrown instanceof Fault) return thrown;
   if (thrown instanceof ClickHouseError) {
+    // One INSERT that is cut into too many parts is so again; too many parts that wait for a merge is another matter.
+    if (/Too many partitions for single INSERT/.test(thrown.message)) {
+      const fix = "cut the dataset by month, or fetch shorter windows";
+      return new Fault("invalid", `the rows of one chunk lie in more than 100 partitions; ${fix}`, { cause: thrown });
+    }
     const message = `${thrown.type ?? "ClickHouse"}: ${tidy(thrown.message)}`;
     return new Fault(CODES[thrown.code] ?? "invalid", message, { cause: thrown });
   }

@@ -2,6 +2,7 @@
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { COLUMN_NAME, elementOf } from "./evolution.ts";
 import type { ColumnType, DatasetSpec, SchemaPolicy } from "./records.ts";
+import { storageMistakes } from "./storage.ts";
 
 const PLAIN: Readonly<Record<string, string>> = {
   string: "Nullable(String)",
@@ -100,6 +101,7 @@ export function checkSpec(spec: DatasetSpec): void {
       mistakes.push({ field, problem: `${show(name)} is of type ${type}`, fix: "index by a plain column" });
     }
   }
+  mistakes.push(...storageMistakes(spec));
   if (mistakes.length) throw Fault.invalid(`dataset ${spec.dataset}`, mistakes);
 }
 

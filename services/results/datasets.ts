@@ -7,7 +7,8 @@ import { widest } from "./evolution.ts";
 import type { ColumnType, Dataset, DatasetSpec, SchemaPolicy } from "./records.ts";
 import { DEDUP_WINDOW } from "./schema.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
-import { addedColumns, VERSION_MARK } from "./stored-columns.ts";
+import { codecOf, partitionSql, refuseOtherPartition, type Storage, storageKey, ttlSql } from "./storage.ts";
+import { addedColumns, storedVersions, VERSION_MARK } from "./stored-columns.ts";
 import { createView } from "./view.ts";
 
 /** Polls of every kind write here. `labels` is a map of text to text. */
@@ -25,10 +26,23 @@ export const METRICS: DatasetSpec = {
   datetime: "time",
 };
 
+interface TableRow {
+  readonly name: string;
+  readonly comment: string;
+  readonly rows: string;
+  readonly bytes: string;
+  readonly view: string;
+  readonly partition: string;
+  readonly ttl: number;
+}
+
 interface Found {
   readonly dataset: Dataset;
   /** Which SQL the view was made from; empty when there is no view. */
   readonly viewMark: string;
+  /** How the table is cut. */
+  readonly partition: string;
+  readonly hasTtl: boolean;
 }
 
 /** What is kept with the table, as its comment. */
@@ -37,6 +51,7 @@ interface Note {
   readonly index: readonly string[];
   readonly schema: SchemaPolicy;
   readonly timezone?: string | undefined;
+  readonly storage?: Storage | undefined;
 }
 
 export interface Datasets {
@@ -66,9 +81,10 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     const table = `database = {db:String} AND ${name === undefined ? "endsWith(%, '__rows')" : "% = {table:String}"}`;
     const params = { db: store.database, table: rowsTable(name ?? "") };
     const [tables, columns] = await Promise.all([
-      store.rows<{ name: string; comment: string; rows: string; bytes: string; view: string }>(
+      store.rows<TableRow>(
         `SELECT t.name AS name, t.comment AS comment, toString(ifNull(t.total_rows, 0)) AS rows,
-           toString(ifNull(t.total_bytes, 0)) AS bytes, v.comment AS view
+           toString(ifNull(t.total_bytes, 0)) AS bytes, v.comment AS view,
+           t.partition_key AS partition, position(t.engine_full, ' TTL ') > 0 AS ttl
          FROM (SELECT * FROM system.tables WHERE ${table.replace("%", "name")}) AS t
          LEFT JOIN (SELECT name, comment FROM system.tables WHERE database = {db:String} AND engine = 'View') AS v
          ON concat(v.name, '__rows') = t.name ORDER BY name`,
@@ -94,27 +110,34 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
         storedRows: Number(found.rows),
         storedBytes: Number(found.bytes),
       };
-      return { dataset, viewMark: found.view };
+      return { dataset, viewMark: found.view, partition: found.partition, hasTtl: found.ttl > 0 };
     });
   };
   const remember = (dataset: Dataset) =>
     known.set(dataset.dataset, { dataset, untilMs: performance.now() + REMEMBER_MS });
 
-  /** One step towards the spec; undefined when something was changed and has to be looked at again. */
-  const approach = async (spec: DatasetSpec): Promise<Dataset | undefined> => {
+  /** One step towards what was said; undefined when something was changed and has to be looked at again. */
+  const approach = async (said: DatasetSpec): Promise<Dataset | undefined> => {
     const db = store.database;
-    const [found] = await load(spec.dataset);
+    const [found] = await load(said.dataset);
     if (!found) {
-      await store.command(createTable(db, spec, metricDays));
+      await store.command(createTable(db, said, metricDays));
       return undefined;
     }
     const { dataset, viewMark } = found;
+    const spec = { ...said, storage: said.storage ?? dataset.storage };
+    if (said.storage) refuseOtherPartition(said.dataset, said, found.partition);
     // ADD COLUMN IF NOT EXISTS with another type is silently nothing: two processes may have raced.
     if (spec.schema !== "evolve") refuseOtherTypes(dataset, spec);
     const added = addedColumns(dataset, spec);
-    const wanted = createView(db, { ...dataset, index: spec.index ?? [] });
-    if (added.length) await store.command(addColumns(db, spec.dataset, added));
-    else if (writeNote(dataset) !== writeNote(spec)) await store.command(commentTable(db, spec));
+    const { datetime, storage } = spec;
+    const wanted = createView(db, { ...dataset, datetime, storage, index: spec.index ?? [] });
+    if (added.length) await store.command(addColumns(db, spec, added));
+    else if (storageKey(dataset.storage) !== storageKey(storage) || dataset.datetime !== datetime) {
+      // The note is written last, so that a crash half-way begins here again.
+      for (const change of storageChanges(db, spec, dataset, found.hasTtl)) await store.command(change);
+      await store.command(commentTable(db, spec));
+    } else if (writeNote(dataset) !== writeNote(spec)) await store.command(commentTable(db, spec));
     else if (viewMark !== markOf(wanted)) await store.command(`${wanted} COMMENT ${literal(markOf(wanted))}`);
     else return dataset;
     return undefined;
@@ -141,7 +164,8 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
         const { dataset, datetime, index = [] } = spec;
         wishes.set(dataset, spec);
         if (wishes.size > MAX_WISHES) wishes.delete(wishes.keys().next().value as string);
-        const bare = { schema: "evolve" as const, versions: {}, storedRows: 0, storedBytes: 0 };
+        const { storage = {} } = spec;
+        const bare = { schema: "evolve" as const, versions: {}, storage, storedRows: 0, storedBytes: 0 };
         if (!found) return { dataset, columns: {}, datetime, index, timezone: spec.timezone, ...bare };
         spec = { ...spec, columns: found.dataset.columns };
       }
@@ -173,42 +197,63 @@ function refuseOtherTypes(before: Dataset, spec: DatasetSpec): void {
   throw new Fault("conflict", [`dataset ${spec.dataset} has other column types`, ...lines].join("\n"), { mistakes });
 }
 
-const writeNote = ({ datetime, index, schema, timezone }: DatasetSpec) =>
-  JSON.stringify({ datetime, index: index ?? [], schema, timezone });
+const writeNote = ({ datetime, index, schema, timezone, storage = {} }: DatasetSpec) => {
+  const kept = Object.keys(storage).length > 0 ? { storage } : {};
+  return JSON.stringify({ datetime, index: index ?? [], schema, timezone, ...kept });
+};
 
-function readNote(comment: string): Note {
+function readNote(comment: string): Note & { readonly storage: Storage } {
   try {
     const note = JSON.parse(comment) as Partial<Note>;
-    return { ...note, index: note.index ?? [], schema: note.schema ?? "freeze" };
+    return { ...note, index: note.index ?? [], schema: note.schema ?? "freeze", storage: note.storage ?? {} };
   } catch {
-    return { index: [], schema: "freeze" };
+    return { index: [], schema: "freeze", storage: {} };
   }
 }
 
 const markOf = (viewSql: string) => createHash("sha256").update(viewSql).digest("hex").slice(0, 16);
-const define = (name: string, type: ColumnType) => `${quote(name)} ${storageType(type)}`;
+function define(spec: DatasetSpec, name: string, type: ColumnType): string {
+  const codec = codecOf(spec, name);
+  return `${quote(name)} ${storageType(type)}${codec && ` CODEC(${codec})`}`;
+}
+
+/** TTL and compression; parts that are there get them with their next merges, and what is over goes then. */
+function storageChanges(db: string, spec: DatasetSpec, before: Dataset, hasTtl: boolean): string[] {
+  const table = `ALTER TABLE ${db}.${rowsTable(spec.dataset)}`;
+  const ttl = ttlSql(spec);
+  const columns = Object.keys(before.columns).flatMap((name) => storedVersions(before, name).map((one) => one.column));
+  const recoded = columns
+    .filter((column) => codecOf(before, column) !== codecOf(spec, column))
+    .map((column) => `MODIFY COLUMN ${quote(column)} CODEC(${codecOf(spec, column) || "Default"})`);
+  return [
+    ...(ttl ? [`${table} MODIFY TTL ${ttl}`] : hasTtl ? [`${table} REMOVE TTL`] : []),
+    ...(recoded.length ? [`${table} ${recoded.join(", ")}`] : []),
+  ];
+}
 
 /** Sorted as the view reads it, so that deduplication streams instead of sorting. */
 function createTable(db: string, spec: DatasetSpec, metricDays: number): string {
   const lead = spec.index?.length ? spec.index : spec.datetime ? [spec.datetime] : ["_resource"];
-  const ttl = spec.dataset === METRICS.dataset ? `TTL toDateTime(_ingested_at) + toIntervalDay(${metricDays})` : "";
+  const own = ttlSql(spec);
+  const metrics = spec.dataset === METRICS.dataset ? `TTL toDateTime(_ingested_at) + toIntervalDay(${metricDays})` : "";
+  const ttl = own ? `TTL ${own}` : metrics;
   return `CREATE TABLE IF NOT EXISTS ${db}.${rowsTable(spec.dataset)} (
     _run_id String, _fence UInt64, _attempt UInt32, _chunk UInt32, _resource LowCardinality(String),
     _ingested_at DateTime64(3, 'UTC'),
     ${Object.entries(spec.columns)
-      .map(([name, type]) => define(name, type))
+      .map(([name, type]) => define(spec, name, type))
       .join(", ")},
     _extra JSON(max_dynamic_paths = 64),
     CONSTRAINT has_run CHECK notEmpty(_run_id)
-  ) ENGINE = MergeTree PARTITION BY toYYYYMM(_ingested_at)
+  ) ENGINE = MergeTree PARTITION BY ${partitionSql(spec)}
   ORDER BY (${[...lead.map(quote), "_run_id", "_fence", "_chunk"].join(", ")}) ${ttl}
   SETTINGS non_replicated_deduplication_window = ${DEDUP_WINDOW}, allow_nullable_key = 1
   COMMENT ${literal(writeNote(spec))}`;
 }
 
-function addColumns(db: string, dataset: string, added: readonly (readonly [string, ColumnType])[]): string {
-  const adds = added.map(([name, type]) => `ADD COLUMN IF NOT EXISTS ${define(name, type)}`);
-  return `ALTER TABLE ${db}.${rowsTable(dataset)} ${adds.join(", ")}`;
+function addColumns(db: string, spec: DatasetSpec, added: readonly (readonly [string, ColumnType])[]): string {
+  const adds = added.map(([name, type]) => `ADD COLUMN IF NOT EXISTS ${define(spec, name, type)}`);
+  return `ALTER TABLE ${db}.${rowsTable(spec.dataset)} ${adds.join(", ")}`;
 }
 
 const commentTable = (db: string, spec: DatasetSpec) =>

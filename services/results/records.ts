@@ -4,6 +4,8 @@ import type { SelectedChunk } from "./insert-select.ts";
 import type { Comparison, RowsSum, ShadowAttempt } from "./shadow.ts";
 import type { Storage } from "./storage.ts";
 
+export type { Storage } from "./storage.ts";
+
 /** The closed list of how a run may end. Lower-case strings everywhere: in ClickHouse, REST, gRPC and the console. */
 export const OUTCOMES = [
   "ok",

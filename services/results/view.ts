@@ -2,9 +2,10 @@
 import { elementOf, shownAs } from "./evolution.ts";
 import type { Dataset } from "./records.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
+import { keptRows } from "./storage.ts";
 import { storedVersions } from "./stored-columns.ts";
 
-export type Shown = Pick<Dataset, "dataset" | "columns" | "versions" | "index">;
+export type Shown = Pick<Dataset, "dataset" | "columns" | "versions" | "index" | "datetime" | "storage">;
 
 /** A condition on rows of the table: of each run the committed attempt with the greatest fence, and its chunks. */
 export function countedRows(db: string, dataset: string): string {
@@ -30,7 +31,7 @@ export function createView(db: string, shown: Shown): string {
   const newest = index.length ? `ORDER BY ${order.join(", ")} LIMIT 1 BY ${index.map(quote).join(", ")}` : "";
   return `CREATE OR REPLACE VIEW ${db}.${dataset} AS
     SELECT ${[...values, ...envelope].join(", ")} FROM ${db}.${rowsTable(dataset)} AS t
-    WHERE ${countedRows(db, dataset)} ${newest}`;
+    WHERE ${[countedRows(db, dataset), keptRows(shown)].filter(Boolean).join(" AND ")} ${newest}`;
 }
 
 /** Every column as it is shown, of a table called `t`. */
