@@ -34,11 +34,23 @@ export class World {
   }
 }
 
-/** Whether all that `part` says is so in `whole`. @param {any} whole @param {any} part @returns {boolean} */
-export function includes(whole, part) {
-  if (typeof part !== "object" || part === null) return Object.is(whole, part);
+/**
+ * Whether all that `part` says is so in `whole`. The parameters of a URL may come in any order.
+ * @param {any} whole @param {any} part @param {string} [key] @returns {boolean}
+ */
+export function includes(whole, part, key = "") {
+  if (typeof part !== "object" || part === null)
+    return Object.is(whole, part) || (key === "url" && sameUrl(whole, part));
   if (typeof whole !== "object" || whole === null) return false;
-  return Object.entries(part).every(([key, value]) => includes(whole[key], value));
+  return Object.entries(part).every(([name, value]) => includes(whole[name], value, name));
+}
+
+/** @param {unknown} a @param {unknown} b */
+function sameUrl(a, b) {
+  const [one, other] = [a, b].map((url) => (URL.canParse(String(url)) ? new URL(String(url)) : undefined));
+  one?.searchParams.sort();
+  other?.searchParams.sort();
+  return one !== undefined && one.href === other?.href;
 }
 
 /** What may be left out of an answer of http. @param {any} answer */

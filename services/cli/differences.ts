@@ -31,10 +31,17 @@ function compare(expected: unknown, got: unknown, at: string, found: string[]): 
   }
 }
 
-/** Whether all that `part` says is so in `whole`; what it does not say may be anything. */
-export function includes(whole: unknown, part: unknown): boolean {
-  if (!isObject(part)) return differences(part, whole, "", 1).length === 0;
-  return isObject(whole) && Object.entries(part).every(([key, value]) => includes(whole[key], value));
+/** Whether all that `part` says is so in `whole`. The parameters of a URL may come in any order. */
+export function includes(whole: unknown, part: unknown, key = ""): boolean {
+  if (!isObject(part)) return differences(part, whole, "", 1).length === 0 || (key === "url" && sameUrl(whole, part));
+  return isObject(whole) && Object.entries(part).every(([name, value]) => includes(whole[name], value, name));
+}
+
+function sameUrl(...urls: readonly [unknown, unknown]): boolean {
+  const [one, other] = urls.map((url) => (URL.canParse(String(url)) ? new URL(String(url)) : undefined));
+  one?.searchParams.sort();
+  other?.searchParams.sort();
+  return one !== undefined && one.href === other?.href;
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -34,8 +34,13 @@ export function inputOf(plugin: LocalPlugin, name: string, config: Json, given: 
   return { ...DEFAULTS[name]?.(plugin, config), ...given };
 }
 
+const ofWindow = (plugin: LocalPlugin, config: Json): Json => ({
+  ...{ pipe: pipeOf(plugin), config, ...windowOf(plugin), cursor: null, attempt: 1 },
+});
+
 const DEFAULTS: Readonly<Record<string, (plugin: LocalPlugin, config: Json) => Json>> = {
-  fetch: (plugin, config) => ({ pipe: pipeOf(plugin), config, ...windowOf(plugin), cursor: null, attempt: 1 }),
+  fetch: ofWindow,
+  sync: ofWindow,
   register: (plugin, config) => ({ pipe: pipeOf(plugin), config }),
   poll: (_, config) => ({ resource: RESOURCE, config, previous: null, attempt: 1 }),
   discover: (_, config) => ({ config, site: "" }),

@@ -2,7 +2,7 @@
 
 import { schemaOf } from "../executor/function-schema.ts";
 import { RowSink } from "../executor/host/emit.ts";
-import { type Capabilities, parseJson, readRequest } from "../executor/host/functions.ts";
+import { type Capabilities, type Capability, parseJson, readRequest } from "../executor/host/functions.ts";
 import { progressCapability, runLog } from "../executor/host/log.ts";
 import { OwnMetrics } from "../executor/host/metric.ts";
 import { readResources } from "../executor/kinds/discover.ts";
@@ -10,6 +10,7 @@ import { readAnswer } from "../executor/kinds/guest-rows.ts";
 import { readMetrics } from "../executor/kinds/poll.ts";
 import { readDefaults } from "../executor/kinds/register.ts";
 import { type CallLimits, callLimits } from "../executor/limits.ts";
+import { sha256 } from "../executor/recording/format.ts";
 import type { Tape } from "../executor/recording/tape.ts";
 import { returnedRows } from "../executor/returned-rows.ts";
 import { nowUs } from "../executor/run-record.ts";
@@ -24,6 +25,8 @@ import type { BenchCall, Grants, Workbench } from "./workbench.ts";
 /** As one run of the platform. */
 const MAX_PAGES = 100_000;
 const FUNCTION = "function:";
+/** They have rows of a window, by pages or by `emit`. */
+const WINDOWED = ["fetch", "sync"];
 /** What an interface has when neither pipe nor manifest say. */
 const TIMEOUTS: Readonly<Record<string, string>> = { fetch: "60s", poll: "10s", discover: "30s", route: "10s" };
 
@@ -79,11 +82,10 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
     run.onEvent?.(event);
   };
   const rows: string[] = [];
-  const keep = async (ndjson: Uint8Array) => {
-    const lines = Buffer.from(ndjson).toString("utf8").split("\n");
-    const kept = lines.filter((line) => line.trim() !== "");
+  const keep = async (bytes: Uint8Array, _chunk: number, format: string) => {
+    const kept = asRows(bytes, format);
     rows.push(...kept);
-    return { rows: kept.length, rejected: 0, bytes: ndjson.byteLength };
+    return { rows: kept.length, rejected: 0, bytes: bytes.byteLength };
   };
   const sink = new RowSink({ maxRows: limits.maxRows, append: keep });
   const checkpoints: { cursor: unknown; rows: number }[] = [];
@@ -101,17 +103,22 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
     nowUs,
     limits,
   );
-  const streams: Capabilities = {
-    async emit(request) {
-      const count = await sink.add(request);
-      tell({ kind: "emit", rows: count, bytes: request.byteLength });
-      return { rows: count };
+  const emits = Object.entries(sink.capabilities).map(([called, take]): [string, Capability] => [
+    called,
+    async (request, scope) => {
+      const taken = (await take(request, scope)) as { rows: number };
+      tell({ kind: "emit", rows: taken.rows, bytes: request.byteLength });
+      return taken;
     },
+  ]);
+  const streams: Capabilities = {
+    ...Object.fromEntries(emits),
     checkpoint: async (request) => save(readRequest("checkpoint", request).cursor ?? null),
   };
+  const windowed = WINDOWED.includes(name);
   const extra: Capabilities = {
     ...run.world,
-    ...(name === "fetch" && streams),
+    ...(windowed && streams),
     log: log.log,
     progress: progressCapability((progress) => tell({ kind: "progress", ...progress })),
     metric: metrics.capability,
@@ -119,10 +126,10 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
   const end = (outcome: string, calls: number, more: { error?: GuestError; output?: Uint8Array } = {}): LocalEnd => {
     log.end();
     const text = Buffer.from(more.output ?? []).toString("utf8");
-    const { rows: _, ...answer } = name === "fetch" ? asObject(parsed(text)) : { rows: undefined };
+    const { rows: _, ...answer } = windowed ? asObject(parsed(text)) : { rows: undefined };
     return {
       ...{ outcome, rows, calls, checkpoints, events, text, used: tally },
-      answer: name === "fetch" ? answer : parsed(text),
+      answer: windowed ? answer : parsed(text),
       metrics: metrics.rows as readonly Json[],
       ...(more.error && { error: more.error }),
     };
@@ -132,7 +139,7 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
 
   let cursor = run.input.cursor ?? null;
   for (let page = 1; ; page += 1) {
-    const input = Buffer.from(JSON.stringify(name === "fetch" ? { ...run.input, cursor } : run.input));
+    const input = Buffer.from(JSON.stringify(windowed ? { ...run.input, cursor } : run.input));
     const seed = run.seed === undefined ? undefined : page === 1 ? run.seed : `${run.seed}/${page}`;
     const call: BenchCall = {
       ...{ plugin, config, grants, export: name, input, limits, tally, extra, signal },
@@ -145,14 +152,14 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
     const { outcome, output } = result;
     if (outcome !== "ok")
       return end(outcome, page, { error: refusedRows(sink.fault) ?? result.error ?? noWords(outcome) });
-    if (name !== "fetch") {
+    if (!windowed) {
       const problem = judged(plugin, name, output);
       return problem === undefined ? end("ok", page, { output }) : bad(problem, page, output);
     }
     const answer = readAnswer(output);
     if (typeof answer === "string") return bad(answer, page, output);
-    const returned = returnedRows(output);
-    if (returned) await sink.add(returned);
+    const returned = answer.typed ?? { format: "ndjson" as const, bytes: returnedRows(output) };
+    if (returned.bytes) await sink.addAs(returned.format, returned.bytes);
     await sink.flush();
     const ended = answer.status === "ok" && rows.length === 0 && answer.next === undefined ? "no_data" : answer.status;
     if (answer.next === undefined || run.follow === false) return end(ended, page, { output });
@@ -163,6 +170,21 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
     cursor = answer.next as typeof cursor;
     await save(cursor);
   }
+}
+
+/** Lines of JSON as they are; of other formats, which only the store reads, what there is to tell. */
+function asRows(bytes: Uint8Array, format: string): string[] {
+  const lines = () =>
+    Buffer.from(bytes)
+      .toString("utf8")
+      .split("\n")
+      .filter((line) => line.trim() !== "");
+  if (format === "ndjson") return lines();
+  if (format === "csv")
+    return lines()
+      .slice(1)
+      .map((csv) => JSON.stringify({ csv }));
+  return [JSON.stringify({ [format]: { bytes: bytes.byteLength, sha256: sha256(bytes) } })];
 }
 
 const noWords = (outcome: string): GuestError => ({ code: "", message: outcome, retryable: false });
