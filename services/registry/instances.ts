@@ -2,7 +2,7 @@
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import type { InstancesServer } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
 import { PluginState, type PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
-import { bare } from "../../proto/names.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
@@ -26,6 +26,10 @@ export function instanceMethods(store: Store, closing: AbortSignal): Methods<Ins
   return {
     async createInstance({ instance: given, instanceId }) {
       const mistakes = nameMistakes(instanceId, "instance_id");
+      if (`instances/${instanceId}` === SQL_INSTANCE) {
+        const problem = `${shown(instanceId)} is the built-in connector of pipes that are a SELECT`;
+        mistakes.push({ field: "instance_id", problem, fix: "choose another name" });
+      }
       const plugin = given?.plugin ?? "";
       if (plugin === "")
         mistakes.push({ field: "instance.plugin", problem: "is not set", fix: "write plugins/{plugin}" });

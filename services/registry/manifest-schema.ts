@@ -109,6 +109,9 @@ export const MANIFEST_SCHEMA: Json = object(
     interfaces: object(
       {
         fetch,
+        sync: fetch,
+        before_sync: object({ timeout: duration("the wall time of one call") }),
+        after_sync: object({ timeout: duration("the wall time of one call") }),
         register: object({}),
         poll: object({
           every: duration("the period"),
@@ -130,7 +133,7 @@ export const MANIFEST_SCHEMA: Json = object(
         functions,
       },
       [],
-      { minProperties: 1, description: "at least one of fetch, register, poll, discover, enrich, route, functions" },
+      { minProperties: 1, description: "at least one of fetch, sync, poll, discover, enrich, route, functions" },
     ),
     config: { type: "object", description: "a JSON Schema (draft 2020-12) of an object" },
     permissions: object({

@@ -2,6 +2,7 @@
 import semver from "semver";
 import type { EnrichInterface, Interfaces, Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
+import { SQL_INSTANCE } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { contextMistakes } from "./enrichment.ts";
 import { MANIFEST_SCHEMA } from "./manifest-schema.ts";
@@ -15,6 +16,7 @@ const DEFAULT_MEMORY_MIB = 64;
 const PAGES_PER_MIB = 16;
 const MAX_ROUTE_MS = 60_000;
 const MAX_FUNCTION_MS = 60_000;
+const MAX_HOOK_MS = 60_000;
 const MAX_CPU_MS = 60_000;
 const DAY_MS = 86_400_000;
 
@@ -53,9 +55,15 @@ export function neededExports({ interfaces }: Manifest): string[] {
   return namesOf(interfaces);
 }
 
+/** Of interfaces that are one export each. */
+const EXPORTS = {
+  ...{ fetch: "fetch", sync: "sync", register: "register", beforeSync: "before_sync", afterSync: "after_sync" },
+  ...{ poll: "poll", discover: "discover", enrich: "enrich", route: "route" },
+} as const;
+
 export const namesOf = (interfaces: Interfaces | undefined): string[] => [
-  ...(["fetch", "register", "poll", "discover", "enrich", "route"] as const).filter(
-    (name) => interfaces?.[name] !== undefined,
+  ...Object.entries(EXPORTS).flatMap(([name, exported]) =>
+    interfaces?.[name as keyof typeof EXPORTS] === undefined ? [] : [exported],
   ),
   ...Object.keys(interfaces?.functions ?? {}).map((name) => `function:${name}`),
 ];
@@ -135,7 +143,8 @@ function fromJson(json: Json): Manifest {
 
 function interfacesFrom(json: Json): Interfaces {
   const of = (name: string) => object(json[name]);
-  const { fetch, register, poll, discover, enrich, route } = json;
+  const { fetch, sync, register, before_sync: beforeSync, after_sync: afterSync } = json;
+  const { poll, discover, enrich, route } = json;
   const functions = Object.entries(of("functions")).map(([name, value]) => {
     const { input, output, timeout, description } = object(value);
     const schema = (given: unknown) => (given === undefined ? undefined : object(given));
@@ -145,6 +154,9 @@ function interfacesFrom(json: Json): Interfaces {
   return {
     functions: Object.fromEntries(functions),
     ...(fetch !== undefined && { fetch: parametersFrom(of("fetch")) }),
+    ...(sync !== undefined && { sync: parametersFrom(of("sync")) }),
+    ...(beforeSync !== undefined && { beforeSync: { timeout: text(of("before_sync").timeout) } }),
+    ...(afterSync !== undefined && { afterSync: { timeout: text(of("after_sync").timeout) } }),
     ...(register !== undefined && { register: {} }),
     ...(poll !== undefined && {
       poll: {
@@ -214,8 +226,12 @@ function parametersFrom(json: Json): PipeParameters {
 }
 
 function meaningMistakes(m: Manifest): Mistake[] {
-  const { fetch, register, poll, discover, route } = m.interfaces ?? {};
+  const { fetch, sync, register, beforeSync, afterSync, poll, discover, route } = m.interfaces ?? {};
   const mistakes: Mistake[] = [];
+  if (`instances/${m.name}` === SQL_INSTANCE) {
+    const problem = `${shown(m.name)} is the built-in connector of pipes that are a SELECT`;
+    mistakes.push({ field: "name", problem, fix: "choose another name" });
+  }
   const time = (value: string, field: string, minMs: number, maxMs: number) => {
     if (value !== "") mistakes.push(...durationMistakes(value, field, minMs, maxMs));
   };
@@ -228,10 +244,17 @@ function meaningMistakes(m: Manifest): Mistake[] {
     // Without `register` these are all the defaults there are, so they must fit together by themselves.
     mistakes.push(...fitMistakes(merge(fetch, FALLBACK), "interfaces.fetch"));
   }
-  if (register && !fetch) {
-    const problem = "is declared without fetch, whose pipes it sets up";
-    mistakes.push({ field: "interfaces.register", problem, fix: "declare fetch too, or leave register out" });
+  if (sync) {
+    mistakes.push(...formMistakes(sync, "interfaces.sync"));
+    mistakes.push(...fitMistakes(merge(sync, fetch, FALLBACK), "interfaces.sync"));
   }
+  for (const [name, declared] of Object.entries({ register, before_sync: beforeSync, after_sync: afterSync })) {
+    if (!declared || fetch || sync) continue;
+    const problem = "is declared without fetch or sync, whose pipes it is for";
+    mistakes.push({ field: `interfaces.${name}`, problem, fix: `declare fetch too, or leave ${name} out` });
+  }
+  time(beforeSync?.timeout ?? "", "interfaces.before_sync.timeout", 1, MAX_HOOK_MS);
+  time(afterSync?.timeout ?? "", "interfaces.after_sync.timeout", 1, MAX_HOOK_MS);
   time(poll?.every ?? "", "interfaces.poll.every", 1_000, DAY_MS);
   time(poll?.timeout ?? "", "interfaces.poll.timeout", 1, MAX_CALL_MS);
   if (poll?.filter) mistakes.push(...filterMistakes(poll.filter, "interfaces.poll.filter"));

@@ -1,11 +1,12 @@
 /** Pipes: an instance's fetch bound to a dataset. */
-import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { PipesServer } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
-import { bare } from "../../proto/names.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
+import { chainMistakes, followersOf, isSelect, selectMistakes } from "./chains.ts";
 import { gridMistakes, regridded } from "./grid.ts";
 import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
 import { idOf, nameMistakes, shown } from "./names.ts";
@@ -35,9 +36,14 @@ const selectablePipe = ({ name, instance, metric, location, state, managedBy, ta
   },
 });
 
+const BUILT_IN = Instance.fromPartial({
+  ...{ name: SQL_INSTANCE, plugin: "plugins/sql", state: InstanceState.ENABLED, runningVersion: "built-in" },
+});
+
 export function pipeMethods(store: Store): Methods<PipesServer> {
   /** What a pipe depends on. Errors: `not_found`. */
   const ground = async (pipe: Pipe) => {
+    if (isSelect(pipe)) return { instance: BUILT_IN, version: undefined };
     const instance = await store.instances.get(pipe.instance);
     const versions = await versionsOf(store, idOf(instance.plugin, "plugins"));
     return { instance, version: running(instance, versions) };
@@ -77,11 +83,13 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
         };
         const { instance, version } = await ground(pipe);
         refuseDraining(instance);
-        if (!version?.manifest?.interfaces?.fetch) {
-          throw new Fault("precondition", `${instance.plugin} has no fetch, so ${owner} can have no pipes`);
+        const { fetch, sync } = version?.manifest?.interfaces ?? {};
+        if (!fetch && !sync && !isSelect(pipe)) {
+          throw new Fault("precondition", `${instance.plugin} has no fetch and no sync, so ${owner} can have no pipes`);
         }
         const settled = settledPipe(pipe, instance, version);
         refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+        refuse(chainMistakes(settled, await store.pipes.list()));
         refuse(await gridClashes(settled));
         return { pipe: await store.pipes.create(settled, store.now()) };
       });
@@ -111,6 +119,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           const settled = settledPipe(next, instance, version);
           const touched = [...fields].some((field) => field.startsWith("parameters"));
           if (touched) refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
+          if (touched) refuse(chainMistakes(settled, await store.pipes.list()));
           if (touched) refuse(await gridClashes(settled, current));
           return settled;
         });
@@ -122,6 +131,13 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       await store.alone(async () => {
         const pipe = await store.pipes.get(name);
         if (etag !== "" && etag !== pipe.etag) throw stale(name, etag, pipe.etag);
+        const followers = followersOf(name, await store.pipes.list());
+        if (followers.length) {
+          throw new Fault(
+            "precondition",
+            `${followers.join(", ")} come after ${name}: take it out of their \`after\` first`,
+          );
+        }
         await store.pipes.remove(name, etag);
       });
       return {};
@@ -165,9 +181,11 @@ function stateMistakes(state: PipeState): Mistake[] {
 }
 
 /** What is wrong with what a user gave, by itself. */
-export function pipeMistakes({ parameters, tags, stateReason, managedBy }: Pipe, state: PipeState): Mistake[] {
+export function pipeMistakes(pipe: Pipe, state: PipeState): Mistake[] {
+  const { parameters, tags, stateReason, managedBy } = pipe;
   return [
     ...formMistakes(merge(parameters), "parameters"),
+    ...selectMistakes(pipe, merge(parameters), "parameters"),
     ...noteMistakes(state === PipeState.PAUSED ? stateReason : ""),
     ...tagMistakes(tags),
     ...keeperMistakes(managedBy),

@@ -6,6 +6,7 @@ import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import type { Mistake } from "../kit/fault.ts";
+import { isSelect } from "./chains.ts";
 import { grantChanges, type Widening, widens } from "./grants-diff.ts";
 import { idOf } from "./names.ts";
 import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge } from "./parameters.ts";
@@ -89,13 +90,15 @@ export function settledInstance(instance: Instance, versions: readonly PluginVer
 
 /** A pipe under its instance's version and config. `register` is asked again when any of its inputs changed. */
 export function settledPipe(pipe: Pipe, instance: Instance, version: PluginVersion | undefined): Pipe {
-  const { fetch, register } = version?.manifest?.interfaces ?? {};
-  const effective = merge(pipe.parameters, pipe.registered, fetch, FALLBACK);
+  const { fetch, sync, register } = version?.manifest?.interfaces ?? {};
+  const effective = merge(pipe.parameters, pipe.registered, sync, fetch, FALLBACK);
   const dataset = effective.target || datasetOf(idOf(pipe.name, "pipes"));
   const next: Pipe = { ...pipe, effective: { ...effective, target: dataset }, dataset };
   if (pipe.state === PipeState.PAUSED) return next;
   const failed = (stateReason: string) => ({ ...next, state: PipeState.ERROR, stateReason });
-  if (!fetch) return failed(`version ${instance.runningVersion || "(none)"} of ${instance.plugin} has no fetch`);
+  if (!fetch && !sync && !isSelect(pipe)) {
+    return failed(`version ${instance.runningVersion || "(none)"} of ${instance.plugin} has no fetch and no sync`);
+  }
   if (register && pipe.registeredFor !== fingerprint(pipe, instance)) {
     return { ...next, state: PipeState.PENDING, stateReason: "waits for register" };
   }

@@ -5,7 +5,7 @@ import type { Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts"
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { type Poller, PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
-import { bare } from "../../proto/names.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { MANUAL, parseSchedule, type Schedule } from "../kit/schedule.ts";
 import { parseDuration, parseTime } from "../kit/time.ts";
@@ -26,6 +26,7 @@ const DEFAULT_ENRICH_EVERY = "5m";
 /** Why nothing of an instance is started; undefined when it runs. */
 export function whyInstanceRests(catalog: Catalog, name: string): string | undefined {
   const instance = find(catalog, "instance", name);
+  if (!instance && name === SQL_INSTANCE) return undefined;
   if (!instance) return `there is no ${name}`;
   if (instance.state === InstanceState.ENABLED) return undefined;
   const reason = instance.stateReason ? `: ${instance.stateReason}` : "";

@@ -1,0 +1,106 @@
+/** Pipes that are made from others: which they name, in no circle; and pipes that are a SELECT over datasets. Pure. */
+import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
+import type { Mistake } from "../kit/fault.ts";
+import { nearest, shown } from "./names.ts";
+
+const MAX_AFTER = 20;
+const MAX_READS = 100;
+const MAX_SQL_CHARACTERS = 100_000;
+const PIPE_ID = /^[a-z][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9_-]{0,62}){1,2}$/;
+const DATASET = /^[a-z][a-z0-9_]{0,127}$/;
+
+export const isSelect = ({ instance }: Pick<Pipe, "instance">) => instance === SQL_INSTANCE;
+
+/** What is wrong with `sql`, `reads` and `after` by themselves. */
+export function selectMistakes(pipe: Pick<Pipe, "instance">, p: PipeParameters, field: string): Mistake[] {
+  const at = (name: string) => `${field}.${name}`;
+  const mistakes = [
+    ...listMistakes(p.after, at("after"), MAX_AFTER, PIPE_ID, "the id of a pipe, such as weather.daily"),
+  ];
+  if (!isSelect(pipe)) {
+    const fix = `create it with instance ${SQL_INSTANCE}, or leave it out`;
+    for (const name of ["sql", "reads"] as const) {
+      if (p[name].length > 0) mistakes.push({ field: at(name), problem: "is for pipes that are a SELECT", fix });
+    }
+    return mistakes;
+  }
+  mistakes.push(...listMistakes(p.reads, at("reads"), MAX_READS, DATASET, "a dataset, such as weather_daily"));
+  if (p.sql === "") {
+    mistakes.push({
+      field: at("sql"),
+      problem: "is not set",
+      fix: "a SELECT that names the window as {begin} and {end}",
+    });
+    return mistakes;
+  }
+  if (p.sql.length > MAX_SQL_CHARACTERS) {
+    const fix = `at most ${MAX_SQL_CHARACTERS}`;
+    mistakes.push({ field: at("sql"), problem: `has ${p.sql.length} characters`, fix });
+  }
+  const lacks = ["begin", "end"].filter((name) => !new RegExp(`\\{${name}(:[^}]*)?\\}`).test(p.sql));
+  if (lacks.length > 0) {
+    const problem = `does not name ${lacks.map((name) => `{${name}}`).join(" and ")}: each window would get the same rows`;
+    mistakes.push({ field: at("sql"), problem, fix: "WHERE time >= {begin} AND time < {end}" });
+  }
+  return mistakes;
+}
+
+function listMistakes(list: readonly string[], field: string, most: number, form: RegExp, fix: string): Mistake[] {
+  const mistakes: Mistake[] = [];
+  if (list.length > most) mistakes.push({ field, problem: `has ${list.length}`, fix: `at most ${most}` });
+  for (const [i, name] of list.slice(0, most).entries()) {
+    if (!form.test(name)) mistakes.push({ field: `${field}[${i}]`, problem: `${shown(name)} is none`, fix });
+    else if (list.indexOf(name) !== i) mistakes.push({ field: `${field}[${i}]`, problem: `${name} is there twice` });
+  }
+  return mistakes;
+}
+
+/** What is wrong between a pipe and the others. */
+export function chainMistakes(pipe: Pipe, others: readonly Pipe[]): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const id = bare(pipe.name);
+  const afterOf = new Map(others.map((other) => [bare(other.name), namedBy(other)]));
+  afterOf.set(id, namedBy(pipe));
+  for (const [i, parent] of namedBy(pipe).entries()) {
+    const field = `parameters.after[${i}]`;
+    if (!afterOf.has(parent)) {
+      const meant = nearest(parent, [...afterOf.keys()]);
+      const fix = meant ? `did you mean ${shown(meant)}?` : "create that pipe first";
+      mistakes.push({ field, problem: `there is no pipe ${parent}`, fix });
+      continue;
+    }
+    const path = pathTo(id, parent, afterOf);
+    if (path)
+      mistakes.push({ field, problem: `is a circle: ${[id, ...path].join(" after ")}`, fix: "leave one of them out" });
+  }
+  if (isSelect(pipe) && pipe.effective?.reads.includes(pipe.dataset)) {
+    const problem = `${shown(pipe.dataset)} is the dataset that it writes`;
+    mistakes.push({ field: "parameters.reads", problem, fix: "read what others write, or choose another target" });
+  }
+  return mistakes;
+}
+
+/** Names of pipes that would wait for this one for ever. */
+export const followersOf = (name: string, others: readonly Pipe[]): string[] =>
+  others.filter((other) => namedBy(other).includes(bare(name))).map((other) => other.name);
+
+const namedBy = ({ effective, parameters }: Pipe) => (effective ?? parameters)?.after ?? [];
+
+/** From `from` by what comes before it to `wanted`, both named. */
+function pathTo(
+  wanted: string,
+  from: string,
+  afterOf: ReadonlyMap<string, readonly string[]>,
+  seen = new Set<string>(),
+): string[] | undefined {
+  if (from === wanted) return [from];
+  if (seen.has(from)) return undefined;
+  seen.add(from);
+  for (const next of afterOf.get(from) ?? []) {
+    const path = pathTo(wanted, next, afterOf, seen);
+    if (path) return [from, ...path];
+  }
+  return undefined;
+}
