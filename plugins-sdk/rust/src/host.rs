@@ -1,6 +1,7 @@
 //! Host functions. What they refuse is an `Err`, which `?` passes through with its code.
 
-use crate::{Error, Json, Object, Result, abi};
+use crate::{Error, Json, Object, Result, Time, abi};
+use std::time::Duration;
 
 /// Calls a host function by name. The typed functions of this crate are made of it.
 pub fn call(name: &str, request: impl Into<Json>) -> Result<Json> {
@@ -31,8 +32,54 @@ pub fn progress(done: f64, total: f64, message: &str) -> Result<()> {
 
 /// A line of this run's log: level is debug, info, warn or error.
 pub fn log(level: &str, message: &str) {
+    log_with(level, message, Object::new());
+}
+
+/// With fields that can be searched for.
+pub fn log_with(level: &str, message: &str, fields: Object) {
+    let line = Object::new().with("level", level).with("message", message);
     // A log that is full is no reason to fail.
-    let _ = call("log", Object::new().with("level", level).with("message", message));
+    let _ = call("log", if fields.is_empty() { line } else { line.with("fields", fields) });
+}
+
+/// Waits, and others run meanwhile. Fails with `deadline` at once when the call would be over before.
+pub fn sleep(time: Duration) -> Result<()> {
+    call("sleep", Object::new().with("ms", time.as_secs_f64() * 1000.0)).map(drop)
+}
+
+/// A value of the plugin's own in the dataset `metrics`, kept if and when the run is:
+/// `Metric::counter("pages", 3.0).dimension("site", "north").send()?`
+#[derive(Debug, Clone)]
+pub struct Metric {
+    request: Object,
+    dimensions: Object,
+}
+
+impl Metric {
+    /// A value that goes up and down.
+    pub fn gauge(name: &str, value: f64) -> Metric {
+        Metric::new(name, value, "gauge")
+    }
+    /// A value that only grows, save for restarts: rates are made of it.
+    pub fn counter(name: &str, value: f64) -> Metric {
+        Metric::new(name, value, "counter")
+    }
+    fn new(name: &str, value: f64, kind: &str) -> Metric {
+        let request = Object::new().with("name", name).with("value", value).with("type", kind);
+        Metric { request, dimensions: Object::new() }
+    }
+    pub fn dimension(mut self, name: &str, value: &str) -> Metric {
+        self.dimensions.set(name, value);
+        self
+    }
+    /// Without one: now.
+    pub fn at(mut self, time: Time) -> Metric {
+        self.request.set("time", time);
+        self
+    }
+    pub fn send(self) -> Result<()> {
+        call("metric", self.request.with("dimensions", self.dimensions)).map(drop)
+    }
 }
 
 /// Read-only SQL on granted tables; gives `columns` and `rows`. Placeholders are ClickHouse's, `{city:String}`: never
@@ -45,52 +92,32 @@ pub fn query(sql: &str, params: Object, max_rows: u32) -> Result<Json> {
     call("query", request)
 }
 
-/// A secret's value, for secrets that plugin.json lists with `!`. In HTTP requests write `{{secret:name}}` instead.
+/// Stands for a secret in HTTP requests: the host puts the value in, and the plugin never sees it.
+pub fn placeholder(secret: &str) -> String {
+    format!("{{{{secret:{secret}}}}}")
+}
+
+/// A secret's value, for secrets that plugin.json lists with `!`. Mostly `placeholder` is what you want.
 pub fn secret(name: &str) -> Result<String> {
     let found = call("secret", Object::new().with("name", name))?;
     Ok(found.get("value").as_str().unwrap_or_default().to_owned())
 }
 
-/// Calls a function of another instance; gives its output.
+/// Calls a function of another instance; gives its output. It has what is left of this call's own time.
 pub fn call_function(instance: &str, function: &str, input: impl Into<Json>) -> Result<Json> {
-    let request = Object::new().with("instance", instance).with("function", function).with("input", input);
+    call_function_within(Duration::ZERO, instance, function, input)
+}
+
+/// Gives it no more than `timeout`.
+pub fn call_function_within(timeout: Duration, instance: &str, function: &str, input: impl Into<Json>) -> Result<Json> {
+    let mut request = Object::new().with("instance", instance).with("function", function).with("input", input);
+    if !timeout.is_zero() {
+        request.set("timeout_ms", timeout.as_millis() as i64);
+    }
     Ok(call("call", request)?.get("output").clone())
 }
 
 /// Tells whoever listens below this instance's own subjects.
 pub fn publish(subject: &str, body: impl Into<Json>) -> Result<()> {
     call("publish", Object::new().with("subject", subject).with("body", body)).map(drop)
-}
-
-/// The plugin's own key-value store: small values, compare-and-set by revision.
-pub mod kv {
-    use crate::{Json, Object, Result};
-
-    /// `value` is null when there is no such key; `revision` is for `update`.
-    pub fn get(key: &str) -> Result<Json> {
-        super::call("kv", operation("get", key))
-    }
-    /// Writes whatever is there.
-    pub fn put(key: &str, value: impl Into<Json>) -> Result<Json> {
-        super::call("kv", operation("put", key).with("value", value))
-    }
-    /// Fails with `exists` when there is a value: of many racers one succeeds.
-    pub fn create(key: &str, value: impl Into<Json>) -> Result<Json> {
-        super::call("kv", operation("create", key).with("value", value))
-    }
-    /// Fails with `conflict` when somebody wrote since `revision`.
-    pub fn update(key: &str, value: impl Into<Json>, revision: &Json) -> Result<Json> {
-        super::call("kv", operation("update", key).with("value", value).with("revision", revision))
-    }
-    pub fn delete(key: &str) -> Result<Json> {
-        super::call("kv", operation("delete", key))
-    }
-    /// All entries below a prefix, in `entries`.
-    pub fn list(prefix: &str) -> Result<Json> {
-        super::call("kv", operation("list", prefix))
-    }
-
-    fn operation(name: &str, key: &str) -> Object {
-        Object::new().with("op", name).with("key", key)
-    }
 }

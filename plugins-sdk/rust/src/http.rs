@@ -11,12 +11,14 @@ pub struct Request {
     headers: Object,
     body: Vec<u8>,
     timeout: Duration,
+    more: Object,
 }
 
 impl Request {
     pub fn new(method: &str, url: &str) -> Request {
         let (method, url) = (method.to_owned(), url.to_owned());
-        Request { method, url, headers: Object::new(), body: Vec::new(), timeout: Duration::ZERO }
+        let (headers, more) = (Object::new(), Object::new());
+        Request { method, url, headers, body: Vec::new(), timeout: Duration::ZERO, more }
     }
     pub fn get(url: &str) -> Request {
         Request::new("GET", url)
@@ -34,9 +36,27 @@ impl Request {
         self
     }
 
+    /// The host tries again, with a growing pause: when the other side is not there, for 429 and 5xx. At most 5, and only
+    /// for methods that may be repeated.
+    pub fn attempts(mut self, attempts: u32) -> Request {
+        self.more.set("retry", Object::new().with("attempts", attempts));
+        self
+    }
+    /// Asks again with what the server said of its answer, by ETag or date. Only for GET.
+    pub fn cache(mut self) -> Request {
+        self.more.set("cache", true);
+        self
+    }
+    /// Through the operator's proxy.
+    pub fn proxy(mut self) -> Request {
+        self.more.set("proxy", true);
+        self
+    }
+
     /// An answer of any status. Errors are the host's: `denied`, `unavailable`, `deadline`, …
     pub fn send(self) -> Result<Response> {
         let mut ask = Object::new().with("url", self.url).with("method", self.method).with("headers", self.headers);
+        self.more.iter().for_each(|(name, value)| drop(ask.set(name, value)));
         match String::from_utf8(self.body) {
             Ok(text) if text.is_empty() => {}
             Ok(text) => drop(ask.set("body", text)),
@@ -127,7 +147,7 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
 }
 
 /// Characters that are none of base64's are passed over.
-fn decode_base64(text: &str) -> Vec<u8> {
+pub(crate) fn decode_base64(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut word, mut bits) = (0u32, 0);
     for digit in text.bytes().filter_map(|c| DIGITS.iter().position(|known| *known == c)) {

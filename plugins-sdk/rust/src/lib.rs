@@ -18,21 +18,27 @@
 //! Every call runs on a fresh instance: statics do not outlive it. Keep state in `kv` or in cursors.
 
 mod abi;
+pub mod context;
 mod error;
 mod fetch;
 mod host;
 mod http;
 mod json;
+pub mod kv;
+mod network;
 mod poll;
 mod route;
 mod time;
 
 pub use abi::{input, now_ms, random, run_export};
+pub use context::{Document, Documents, EnrichCall};
 pub use error::{Error, Result};
 pub use fetch::{Emitter, FetchCall, Fetched, Pipe, RegisterCall, Registered, Rows};
-pub use host::{call, call_function, checkpoint, kv, log, progress, publish, query, secret};
+pub use host::{Metric, call, call_function, call_function_within, checkpoint, log, log_with};
+pub use host::{placeholder, progress, publish, query, secret, sleep};
 pub use http::{Request, Response, get};
 pub use json::{Json, Object};
+pub use network::{Snmp, Socket, SocketReply, ping};
 pub use poll::{DiscoverCall, Discovered, Metrics, PollCall, Resource};
 pub use route::{Answer, RouteCall};
 pub use time::{DAY_US, SECOND_US, Time};

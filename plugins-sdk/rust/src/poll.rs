@@ -12,6 +12,8 @@ pub struct PollCall {
     pub config: Json,
     /// What the poll before answered with, or null.
     pub previous: Json,
+    /// Documents about the resource, by namespace and key: of the namespaces that plugin.json lists for `poll`.
+    pub context: Json,
     pub attempt: i64,
 }
 
@@ -26,6 +28,7 @@ impl Call for PollCall {
             resource: resource.clone(),
             config: json.get("config").clone(),
             previous: json.get("previous").clone(),
+            context: json.get("context").clone(),
             attempt: json.get("attempt").as_i64().unwrap_or(1),
         })
     }

@@ -1,12 +1,14 @@
 //! The probe in Rust: what every native SDK must be able to do, told by its config.
 
+mod helpers;
+
 use millrace::*;
 use std::time::Duration;
 
 const BIG: i64 = 9_007_199_254_740_993;
 
-export!(fetch: rows, register: defaults, poll: oven, discover: ovens, route: echo);
-export!("function:roundtrip": again, "function:rewrite": anew);
+export!(fetch: rows, register: defaults, poll: oven, discover: ovens, enrich: documents, route: echo);
+export!("function:roundtrip": again, "function:rewrite": anew, "function:helpers": helpers::helped);
 
 /// Row `i` of `count`, spread evenly over the window.
 fn row(run: &FetchCall, i: i64, count: i64) -> Object {
@@ -92,7 +94,8 @@ fn defaults(_: RegisterCall) -> Result<Registered> {
 
 fn oven(run: PollCall) -> Result<Metrics> {
     let polls = run.previous.get("polls").as_f64().unwrap_or(0.0) + 1.0;
-    let oven = Metrics::new().group("oven").dimension("resource", &run.id).dimension("unit", "°C");
+    let unit = run.context.get("unit").get("temperature").as_str().unwrap_or("°C");
+    let oven = Metrics::new().group("oven").dimension("resource", &run.id).dimension("unit", unit);
     let oven = oven.gauge("temperature", 21.5).counter("polls", polls);
     let midnight = Time::parse("2012-01-01").ok_or_else(|| Error::new("bug", "no midnight"))?;
     Ok(oven.group("door").at(midnight).gauge("open", 1.0))
@@ -103,6 +106,12 @@ fn ovens(run: DiscoverCall) -> Result<Discovered> {
         let oven = Resource::new(&format!("oven-{i}"), "oven", "http://127.0.0.1/");
         oven.site(&run.site).label("shelf", "øverst")
     })))
+}
+
+fn documents(run: EnrichCall) -> Result<Documents> {
+    let speed = Object::new().with("speed", run.config.get("speed")).with("of", run.id.as_str());
+    let note = Document::new("note", "1", "naboen ☃").about("oven-2").ttl("5m");
+    Ok(Documents::new([Document::new("port", "ø", speed), note]))
 }
 
 fn echo(call: RouteCall) -> Result<Answer> {
