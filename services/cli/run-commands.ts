@@ -80,7 +80,8 @@ export const runCommands: readonly Command[] = [
                 `  ${run.pluginVersion} on ${run.executor}`,
                 `  attempt ${run.attempt}, fence ${run.fence}${run.committed ? ", committed" : ""}`,
                 `  CPU ${run.cpuMs.toFixed(1)} ms, memory ${(Number(run.memoryPeakBytes) / 2 ** 20).toFixed(1)} MiB, ` +
-                  `${run.bytesIn} bytes in, ${run.bytesOut} out, host calls ${hostCalls(run)}`,
+                  `${run.bytesIn} bytes in, ${run.bytesOut} out, host calls ${hostCalls(run)}` +
+                  (run.gas ? `, ${run.gas} instructions` : ""),
               ].join("\n"),
             )
             .join("\n\n"),

@@ -40,7 +40,7 @@ export const nowUs = () => BigInt(Date.now()) * 1_000n;
 
 export function runRecord(head: RunHead, end: RunEnd, used: Tally): RunRecord {
   const { subject, window, ...rest } = head;
-  const { wallMs, cpuMs, memoryPeakBytes, bytesIn, bytesOut, hostCalls } = used;
+  const { wallMs, cpuMs, memoryPeakBytes, bytesIn, bytesOut, gas, hostCalls } = used;
   return {
     ...rest,
     plugin: subject.plugin,
@@ -53,7 +53,7 @@ export function runRecord(head: RunHead, end: RunEnd, used: Tally): RunRecord {
     ...{ parts: [], chunks: 0, rows: 0 },
     ...end,
     message: end.message.slice(0, MAX_MESSAGE_CHARACTERS),
-    ...{ wallMs, cpuMs, memoryPeakBytes, bytesIn, bytesOut, hostCalls: { ...hostCalls } },
+    ...{ wallMs, cpuMs, memoryPeakBytes, bytesIn, bytesOut, gas, hostCalls: { ...hostCalls } },
   };
 }
 

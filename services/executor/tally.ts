@@ -10,6 +10,8 @@ export class Tally {
   memoryPeakBytes = 0;
   bytesIn = 0;
   bytesOut = 0;
+  /** Instructions; 0 unless the plugin is metered. */
+  gas = 0;
   readonly hostCalls: Record<string, number> = {};
 
   constructor(tape?: Tape) {
@@ -22,6 +24,7 @@ export class Tally {
     this.memoryPeakBytes = Math.max(this.memoryPeakBytes, usage.memoryPeakBytes);
     this.bytesIn += usage.bytesIn;
     this.bytesOut += usage.bytesOut;
+    this.gas += usage.gas ?? 0;
     for (const [name, calls] of Object.entries(usage.hostCalls)) this.#count(name, calls);
   }
 

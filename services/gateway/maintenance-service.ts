@@ -157,7 +157,7 @@ const nowUs = () => BigInt(Date.now()) * 1_000n;
 
 function emptyCommit(run: RunRecord, fence: bigint): RunRecord {
   const at = nowUs();
-  const none = { parts: [], chunks: 0, rows: 0, bytesIn: 0, bytesOut: 0, hostCalls: {}, cpuMs: 0, wallMs: 0 };
+  const none = { parts: [], chunks: 0, rows: 0, bytesIn: 0, bytesOut: 0, hostCalls: {}, cpuMs: 0, wallMs: 0, gas: 0 };
   const times = { dueUs: at, startedUs: at, finishedUs: at };
   const told = { outcome: "no_data" as const, message: "cleared by hand", executor: "gateway" };
   return { ...run, ...none, ...times, ...told, fence, memoryPeakBytes: 0 };
@@ -169,7 +169,7 @@ function copyRun(pipe: Pipe, runId: string, fence: bigint): RunRecord {
     ...{ dataset: "", runId, fence, attempt: 1, kind: "sync", plugin: "", version: "", digest: "" },
     ...{ instance: bare(pipe.instance), target: pipe.name, resource: "", beginUs: undefined, endUs: undefined },
     ...{ dueUs: at, startedUs: at, finishedUs: at, outcome: "ok", committed: true, parts: [], chunks: 0, rows: 0 },
-    ...{ bytesIn: 0, bytesOut: 0, hostCalls: {}, cpuMs: 0, wallMs: 0, memoryPeakBytes: 0 },
+    ...{ bytesIn: 0, bytesOut: 0, hostCalls: {}, cpuMs: 0, wallMs: 0, memoryPeakBytes: 0, gas: 0 },
     ...{ message: `copy of ${pipe.dataset}`, executor: "gateway" },
   };
 }

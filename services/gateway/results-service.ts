@@ -206,6 +206,7 @@ function toRun(record: RunRecord): Run {
     hostCalls: Object.fromEntries(Object.entries(record.hostCalls).map(([name, count]) => [name, BigInt(count)])),
     executor: record.executor,
     rejected: BigInt(record.rejected ?? 0),
+    gas: BigInt(record.gas ?? 0),
   };
 }
 

@@ -86,6 +86,8 @@ export interface RunRecord {
   readonly cpuMs: number;
   readonly wallMs: number;
   readonly memoryPeakBytes: number;
+  /** Instructions of a metered plugin; 0 or absent: not metered. */
+  readonly gas?: number;
   /** Rows set aside because they did not fit, of the chunks that count. The store counts them; writers say nothing. */
   readonly rejected?: number;
   /** Why it failed, or what the guest said. Cut at 8 KiB. */

@@ -35,6 +35,7 @@ export function encodeRun(run: RunRecord): Buffer {
     cpu_ms: run.cpuMs,
     wall_ms: run.wallMs,
     memory_peak_bytes: run.memoryPeakBytes,
+    gas: run.gas ?? 0,
     rejected: run.rejected ?? 0,
     message: run.message.slice(0, MAX_MESSAGE),
     executor: run.executor,
@@ -71,6 +72,7 @@ export interface RunRow {
   readonly cpu_ms: number;
   readonly wall_ms: number;
   readonly memory_peak_bytes: string;
+  readonly gas: string;
   readonly rejected: string;
   readonly message: string;
   readonly executor: string;
@@ -106,6 +108,7 @@ export function decodeRun(row: RunRow): RunRecord {
     cpuMs: row.cpu_ms,
     wallMs: row.wall_ms,
     memoryPeakBytes: Number(row.memory_peak_bytes),
+    gas: Number(row.gas),
     rejected: Number(row.rejected),
     message: row.message,
     executor: row.executor,

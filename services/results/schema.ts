@@ -54,6 +54,7 @@ const steps = (db: string): readonly (readonly string[])[] => [
     TTL toDateTime(time) + toIntervalDay(${REJECT_DAYS})
     SETTINGS ${DURABLE}`,
   ],
+  [`ALTER TABLE ${db}.runs ADD COLUMN IF NOT EXISTS gas UInt64`],
 ];
 
 /** Errors: `precondition` when a newer Millrace has been here. Safe to run by many processes at once. */

@@ -56,7 +56,7 @@ export interface Executing extends AsyncDisposable {
   dead(enough: (dead: readonly DeadLetter[]) => boolean): Promise<readonly DeadLetter[]>;
 }
 
-/** `kitchen` has an index and `register`; `larder` is the same module without both: every row stays. */
+/** `kitchen` has an index and `register`; `larder` is its module without both: every row stays; `scales` is metered. */
 export async function openExecuting(bus: Bus, results: Results, log: Logger = silentLog): Promise<Executing> {
   const stack = new AsyncDisposableStack();
   const registry = stack.use(await startRegistry(bus, { defaultGrants: "manifest", secretKey: SECRET_KEY }));
@@ -131,7 +131,7 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
   };
 }
 
-/** The bundles of `kitchen` and `larder`, compiled now. */
+/** The bundles of `kitchen`, `larder` and `scales`, compiled now. */
 export async function kitchenBundles(): Promise<Buffer[]> {
   const builder = pathToFileURL(join(ROOT, "plugins-sdk/assemblyscript/build.js")).href;
   const { buildPlugin } = (await import(builder)) as { buildPlugin(folder: string): Promise<{ wasmPath: string }> };
@@ -141,7 +141,8 @@ export async function kitchenBundles(): Promise<Buffer[]> {
   const { index: _, ...fetch } = manifest.interfaces.fetch;
   const { register: __, ...interfaces } = manifest.interfaces;
   const larder = { ...manifest, name: "larder", interfaces: { ...interfaces, fetch } };
-  return [manifest, larder].map((one) =>
+  const scales = { ...larder, name: "scales", metered: true };
+  return [manifest, larder, scales].map((one) =>
     packed([
       { path: "plugin.json", content: JSON.stringify(one) },
       { path: "plugin.wasm", content: wasm },

@@ -63,6 +63,14 @@ test("the query on the page tells usage by plugin, version and kind", async () =
   const [run] = await at.runs(runId, ([first]) => first?.outcome === "ok");
   expect(run?.hostCalls).toMatchObject({ emit: 4 });
   const { columns, rows } = await results.query({ sql, maxRows: 10, maxBytes: 1 << 20, timeoutMs: 10_000 });
+  // A metered plugin's instructions are in its record: the same work, the same count.
+  const weighed = async (name: string) => {
+    const { runId } = await at.fetch(await at.pipe(await at.instance(name, config, { plugin: "plugins/scales" })));
+    return (await at.runs(runId, ([first]) => first?.outcome === "ok"))[0]?.gas ?? 0;
+  };
+  const gas = await weighed("scale-a");
+  expect(gas).toBeGreaterThan(100_000);
+  expect([await weighed("scale-b"), run?.gas]).toEqual([gas, 0]);
   const rowsByName = rows.map((row) => Object.fromEntries(columns.map(({ name }, i) => [name, row[i]])));
   const found = rowsByName.find(({ plugin, kind }) => plugin === "larder" && kind === "fetch");
   expect(found).toMatchObject({ version: "1.0.0", runs: "1", failed: "0", bytes_out: String(run?.bytesOut) });

@@ -73,6 +73,8 @@ export interface Run {
   executor: string;
   /** Rows set aside because they did not fit, of the chunks that count; see `ListRejects`. */
   rejected: bigint;
+  /** Instructions that a metered plugin ran: the same for the same work. 0 when it is not metered. */
+  gas: bigint;
 }
 
 export interface Run_HostCallsEntry {
@@ -121,6 +123,7 @@ function createBaseRun(): Run {
     hostCalls: {},
     executor: "",
     rejected: 0n,
+    gas: 0n,
   };
 }
 
@@ -218,6 +221,12 @@ export const Run: MessageFns<Run> = {
         throw new globalThis.Error("value provided for field message.rejected of type int64 too large");
       }
       writer.uint32(200).int64(message.rejected);
+    }
+    if (message.gas !== 0n) {
+      if (BigInt.asIntN(64, message.gas) !== message.gas) {
+        throw new globalThis.Error("value provided for field message.gas of type int64 too large");
+      }
+      writer.uint32(208).int64(message.gas);
     }
     return writer;
   },
@@ -438,6 +447,14 @@ export const Run: MessageFns<Run> = {
             message.rejected = reader.int64() as bigint;
             continue;
           }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.gas = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -498,6 +515,7 @@ export const Run: MessageFns<Run> = {
     );
     message.executor = object.executor ?? "";
     message.rejected = (object.rejected !== undefined && object.rejected !== null) ? BigInt(object.rejected) : 0n;
+    message.gas = (object.gas !== undefined && object.gas !== null) ? BigInt(object.gas) : 0n;
     return message;
   },
 };
