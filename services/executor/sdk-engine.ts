@@ -43,6 +43,7 @@ export async function runGuest(call: EngineCall): Promise<EngineEnd> {
       // The SDK cannot be kept from its own `http_request`, only given the fetch beneath it: the grants are the host's.
       fetch: (url, init) => guest.fetch(String(url), init),
       allowedHosts: ["*"],
+      allowHttpResponseHeaders: true,
     });
     const instance = (await plugin.getInstance()) as WebAssembly.Instance;
     gas = new Gas(call, instance.exports);
@@ -182,9 +183,13 @@ class Guest {
     const body = init?.body instanceof Uint8Array ? init.body : undefined;
     const answer = await this.#host("http", httpQuestion(url, init?.method ?? "GET", init?.headers ?? {}, body));
     try {
-      const { status, body: bytes } = readHttpAnswer(answer);
+      const { status, headers, body: bytes } = readHttpAnswer(answer);
       this.#chargeBytes(undefined, bytes.byteLength);
-      return { status, arrayBuffer: async () => bytes.buffer } as Partial<Response> as Response;
+      return {
+        status,
+        headers: Object.entries(headers ?? {}),
+        arrayBuffer: async () => bytes.buffer,
+      } as object as Response;
     } catch (thrown) {
       throw this.#endBy(thrown);
     }

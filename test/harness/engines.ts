@@ -43,7 +43,7 @@ export interface Asked {
   readonly cpuMs?: number;
 }
 
-async function seen(sandbox: Sandbox, { module, export: name, input, answers, cpuMs = 2_000 }: Asked): Promise<Seen> {
+async function seen(sandbox: Sandbox, { module, export: name, input, answers, cpuMs = 8_000 }: Asked): Promise<Seen> {
   const hostCalls: string[] = [];
   const call: GuestCall = {
     ...{ module, export: name, input, cpuMs, label: name },
