@@ -4,6 +4,7 @@ import type { Mistake } from "../kit/fault.ts";
 import { parseTime } from "../kit/time.ts";
 import { collect, durationMistakes, scheduleMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
+import { storageClashes, storageMistakes } from "./storage.ts";
 
 const MINUTE_MS = 60_000;
 const MAX_SPAN_MS = 100 * 366 * 86_400_000;
@@ -98,7 +99,7 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
   if (p.attempts < 0 || p.attempts > MAX_ATTEMPTS) {
     mistakes.push({ field: at("attempts"), problem: `${p.attempts} is out of range`, fix: `1 to ${MAX_ATTEMPTS}` });
   }
-  return mistakes;
+  return [...mistakes, ...storageMistakes(p, field)];
 }
 
 /** An offset such as +02:00 is none: a zone says when its clocks change. */
@@ -146,7 +147,7 @@ export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
     const problem = `${shown(p.end)} is not after begin (${p.begin})`;
     mistakes.push({ field: `${field}.end`, problem, fix: "end is exclusive: a later moment" });
   }
-  return mistakes;
+  return [...mistakes, ...storageClashes(p, types, field)];
 }
 
 export function datasetMistakes(dataset: string, field: string): Mistake[] {

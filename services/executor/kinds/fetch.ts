@@ -4,8 +4,8 @@ import type { PipeParameters } from "../../../proto/gen/millrace/registry/v1/pip
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
-import { microsOf, timestampOf } from "../../kit/time.ts";
-import type { DatasetSpec } from "../../results/results.ts";
+import { microsOf, parseDuration, timestampOf } from "../../kit/time.ts";
+import type { DatasetSpec, Storage } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { unrunState, type WindowChange, type WindowKey, writeWindow } from "../windows.ts";
 import { guestRows } from "./guest-rows.ts";
@@ -17,6 +17,7 @@ import { compareWithSource, noteProblem } from "./verify.ts";
 
 const DEFAULT_ATTEMPTS = 3;
 const SCHEMAS = ["evolve", "freeze", "reject"] as const;
+const PARTITIONS = ["day", "month", "none"] as const;
 
 /** `followed`: other pipes are made from this one, and want to know whether a result is another one. */
 export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, followed: boolean): JobRun {
@@ -113,7 +114,8 @@ async function resultOf({ dataset, job, tools }: WindowRows, { parts }: Produced
   return `${rows}/${checksum}`;
 }
 
-function datasetOf(dataset: string, { columns, datetime, index, schema, timezone }: PipeParameters): DatasetSpec {
+function datasetOf(dataset: string, parameters: PipeParameters): DatasetSpec {
+  const { columns, datetime, index, schema, timezone } = parameters;
   const types = Object.fromEntries(columns.map(({ name, type }) => [name, type]));
   const policy = SCHEMAS.find((one) => one === schema);
   return {
@@ -123,5 +125,18 @@ function datasetOf(dataset: string, { columns, datetime, index, schema, timezone
     index,
     schema: policy,
     timezone: timezone || undefined,
+    storage: storageOf(parameters),
+  };
+}
+
+/** Always said, so that what a pipe no longer asks for is taken back. */
+function storageOf({ retention, ttl, partition, codec, codecs }: PipeParameters): Storage {
+  const cut = PARTITIONS.find((one) => one === partition);
+  return {
+    ...(retention && { retentionMs: parseDuration(retention, "retention") }),
+    ...(ttl && { ttlMs: parseDuration(ttl, "ttl") }),
+    ...(cut && { partition: cut }),
+    ...(codec && { codec }),
+    ...(Object.keys(codecs).length > 0 && { codecs }),
   };
 }
