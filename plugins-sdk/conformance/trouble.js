@@ -3,6 +3,8 @@ import { endOf, fail, isTold, milliseconds, pass, skip } from "./stage.js";
 
 /** Refusals that a guest takes in one run before it gives up. */
 const MAX_REFUSALS = 1_000;
+/** Some runtimes do not start at the epoch itself. */
+const NOW_MS = Date.UTC(2026, 0, 1);
 const MAX_REFUSED_MS = 10_000;
 /** JSON, as the ABI promises, and nothing that a platform sends. */
 const NONSENSE = ["null", "[]", "true", `"text"`, "{}", `{"config": null, "begin": 7, "resource": []}`];
@@ -35,7 +37,7 @@ export async function structured(stage) {
     for (const input of NONSENSE) {
       tried += 1;
       const host = async () => ({ error: { code: "unavailable", message: "nobody answers" } });
-      const result = await stage.call({ export: name, input, host, nowMs: 0, seed: "kit" });
+      const result = await stage.call({ export: name, input, host, nowMs: NOW_MS, seed: "kit" });
       if (result.outcome !== "ok" && !isTold(result)) wrong.push(`${name} of ${input || "nothing"}: ${endOf(result)}`);
     }
   }
