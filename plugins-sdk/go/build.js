@@ -29,7 +29,7 @@ const go = {
   sources: async (root) => [
     { base: root, files: await sourcesIn(root) },
     { base: SDK, files: await sourcesIn(SDK) },
-    { base: join(SDK, "../runtimes"), files: ["sections.js"] },
+    { base: join(SDK, "../runtimes"), files: ["runtime.js", "sections.js", "snapshot.js"] },
   ],
   toolchain: async () => `${await compilerVersion()}\n${FLAGS.join(" ")}`,
   compile,

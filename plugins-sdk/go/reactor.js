@@ -2,45 +2,39 @@
  * Makes a module of the ABI from one that a compiler made for WASI: what it asks of WASI is answered inside by
  * wasi.wat, and each export first runs `_initialize`, as nobody outside would. Only the plugin's own exports stay.
  */
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { FEATURES, tool } from "../runtimes/runtime.js";
 import {
   appended,
   CODE,
   Cursor,
   countOf,
+  DATA,
+  DATA_COUNT,
   EXPORT,
   exportEntry,
   FUNCTION,
   GLOBAL,
   importedCounts,
+  MEMORY,
   readSections,
+  readSegments,
   TYPE,
   unsigned,
   vector,
   writeSections,
 } from "../runtimes/sections.js";
+import { dataSection } from "../runtimes/snapshot.js";
 
-const run = promisify(execFile);
-const require = createRequire(import.meta.url);
 const STUBS = join(dirname(fileURLToPath(import.meta.url)), "wasi.wat");
 const INITIALIZE = "_initialize";
-const MERGE_TIMEOUT_MS = 120_000;
-/** Features that every WebAssembly engine in use has; more would make binaryen write encodings that some refuse. */
-const FEATURES = [
-  "--mvp-features",
-  "--enable-bulk-memory",
-  "--enable-mutable-globals",
-  "--enable-sign-ext",
-  "--enable-nontrapping-float-to-int",
-  "--enable-multivalue",
-  "--enable-reference-types",
-];
+/** Go's linker ends a segment at every few zeros; tens of thousands of them cost a call more than the zeros do. */
+const GAP_BYTES = 256;
+/** What Go takes while it starts and for a small call: a memory that must grow is made anew for each call. */
+const ROOM_PAGES = 14;
 const FUNCTION_KIND = 0;
 const I32 = 0x7f;
 const TO_I32 = Uint8Array.of(0x60, 0, 1, I32);
@@ -62,10 +56,9 @@ async function withoutWasi(wasm) {
   const [plugin, merged] = ["plugin.wasm", "merged.wasm"].map((name) => join(folder, name));
   try {
     await writeFile(/** @type {string} */ (plugin), wasm);
-    const tool = join(dirname(require.resolve("binaryen")), "bin/wasm-merge");
     const modules = [plugin, "plugin", STUBS, "wasi_snapshot_preview1"];
-    const flags = [tool, ...FEATURES, ...modules, "-o", merged, "--skip-export-conflicts"];
-    await run(process.execPath, /** @type {string[]} */ (flags), { timeout: MERGE_TIMEOUT_MS });
+    const flags = [...modules, ...FEATURES, "--skip-export-conflicts", "-o", merged];
+    await tool("wasm-merge", /** @type {string[]} */ (flags));
     return new Uint8Array(await readFile(/** @type {string} */ (merged)));
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -105,7 +98,22 @@ function initialising(wasm, kept) {
   sections.set(GLOBAL, appended(section(GLOBAL), [STARTED]));
   sections.set(EXPORT, vector(entries));
   sections.set(CODE, appended(section(CODE), thunks));
+  const segments = readSegments(section(DATA));
+  const last = segments.at(-1);
+  const bytes = new Uint8Array(last ? last.at + last.bytes.length : 0);
+  for (const segment of segments) bytes.set(segment.bytes, segment.at);
+  sections.set(MEMORY, withRoom(section(MEMORY)));
+  sections.delete(DATA_COUNT);
+  sections.set(DATA, dataSection(bytes, GAP_BYTES));
   return writeSections(sections);
+}
+
+/** A memory with more pages to begin with, and no maximum: the registry writes one. @param {Uint8Array} section */
+function withRoom(section) {
+  const cursor = new Cursor(section);
+  cursor.number();
+  cursor.byte();
+  return vector([Buffer.concat([Buffer.of(0), unsigned(cursor.number() + ROOM_PAGES)])]);
 }
 
 /**

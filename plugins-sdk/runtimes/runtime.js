@@ -16,7 +16,7 @@ const run = promisify(execFile);
 /** Merging and shrinking take seconds on a slow machine. */
 const TOOL_TIMEOUT_MS = 120_000;
 /** Features that every WebAssembly engine in use has; more would make binaryen write encodings that some refuse. */
-const FEATURES = [
+export const FEATURES = [
   "--mvp-features",
   "--enable-bulk-memory",
   "--enable-mutable-globals",
@@ -128,8 +128,8 @@ function keptGraph(exported) {
   return [{ name: "kept", root: true, reaches: exported }, ...nodes];
 }
 
-/** @param {string} name @param {readonly string[]} flags */
-async function tool(name, flags) {
+/** A program of binaryen's. @param {string} name @param {readonly string[]} flags */
+export async function tool(name, flags) {
   const program = join(folderOf("binaryen"), "bin", name);
   await run(process.execPath, [program, ...flags], { timeout: TOOL_TIMEOUT_MS, maxBuffer: 1 << 26 });
 }

@@ -179,6 +179,31 @@ function skipConstant(cursor) {
   if (cursor.byte() !== 0x0b) throw new Error("a global with a long expression cannot be in a snapshot");
 }
 
+/**
+ * Segments of a data section, in their order. All must be active, at constant addresses.
+ * @param {Uint8Array} section
+ */
+export function readSegments(section) {
+  const cursor = new Cursor(section);
+  const segments = [];
+  for (let left = cursor.number(); left > 0; left -= 1) {
+    if (cursor.number() !== 0 || cursor.byte() !== 0x41) throw new Error("a segment is not at a constant address");
+    // Addresses are signed numbers of 32 bits: up to five bytes of seven bits.
+    let at = 0;
+    let shift = 0;
+    for (let byte = 0x80; byte & 0x80; shift += 7) {
+      byte = cursor.byte();
+      at |= (byte & 0x7f) << shift;
+      if (!(byte & 0x80) && byte & 0x40 && shift < 25) at |= -1 << (shift + 7);
+    }
+    cursor.byte();
+    const length = cursor.number();
+    segments.push({ at: at >>> 0, bytes: cursor.bytes.subarray(cursor.at, cursor.at + length) });
+    cursor.at += length;
+  }
+  return segments;
+}
+
 /** @param {readonly Global[]} globals */
 export function globalSection(globals) {
   return vector(globals.map((g) => Buffer.concat([Buffer.of(g.type, g.mutable ? 1 : 0), g.initial])));

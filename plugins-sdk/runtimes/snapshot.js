@@ -97,14 +97,14 @@ export function snapshot(module, instance, exported, { stack, pages } = {}) {
   return writeSections(sections);
 }
 
-/** @param {Uint8Array} memory */
-function dataSection(memory) {
+/** A memory as segments. @param {Uint8Array} memory @param {number} [gapBytes] */
+export function dataSection(memory, gapBytes = GAP_BYTES) {
   const segments = [];
   let at = nextUsed(memory, 0);
   while (at < memory.length) {
     let end = at;
     let next = at;
-    while (next < memory.length && next - end <= GAP_BYTES) {
+    while (next < memory.length && next - end <= gapBytes) {
       end = endOfUsed(memory, next);
       next = nextUsed(memory, end);
     }

@@ -70,11 +70,12 @@ function invoke(name, asked) {
 /** What an export is given, beside the platform's own fields. */
 function callOf(name, asked) {
   if (asked === null || typeof asked !== "object") return asked;
-  if (name === "fetch") asked.window = windowOf(asked);
+  if (OF_WINDOWS.includes(name)) asked.window = windowOf(asked);
   if (name === "route") addBodyReaders(asked);
   return asked;
 }
 
+const OF_WINDOWS = ["fetch", "sync", "before_sync", "after_sync"];
 const DAY_MS = 86_400_000;
 
 function windowOf({ begin: from, end: to }) {
@@ -111,7 +112,7 @@ function addBodyReaders(asked) {
 }
 
 function succeed(name, value) {
-  if (name === "fetch" && value !== null && typeof value === "object") {
+  if ((name === "fetch" || name === "sync") && value !== null && typeof value === "object") {
     if (typeof value[Symbol.asyncIterator] === "function") return drainAsync(name, value[Symbol.asyncIterator]());
     if (!Array.isArray(value) && typeof value.next === "function") return finish(name, drain(value));
   }
@@ -137,6 +138,9 @@ async function drainAsync(name, iterator) {
 
 const answers = {
   fetch: (value) => (Array.isArray(value) ? { rows: value } : (value ?? {})),
+  sync: (value) => value ?? {},
+  before_sync: (value) => (typeof value === "string" ? { veto: value } : (value ?? {})),
+  after_sync: (value) => value ?? {},
   register: (value) => value ?? {},
   poll: (value) => (Array.isArray(value) ? { metrics: value } : (value ?? { metrics: [] })),
   enrich: (value) => (Array.isArray(value) ? { documents: value } : (value ?? { documents: [] })),

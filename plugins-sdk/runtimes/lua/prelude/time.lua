@@ -44,15 +44,26 @@ local function parse_time(given)
   return past > 0 and seconds + past or math.tointeger(seconds)
 end
 
+-- When the day began that was written last, and its date: rows come in the order of their times, most often.
+local written, written_date = 0, "1970-01-01T"
+local PAIRS = {}
+for i = 0, 59 do PAIRS[i] = format("%02d", i) end
+
 -- RFC 3339 in UTC.
 local function format_time(seconds)
-  local whole = math.floor(seconds)
-  local micro = math.floor((seconds - whole) * 1000000 + 0.5)
-  if micro == 1000000 then whole, micro = whole + 1, 0 end
-  local year, month, day = date_of(whole // DAY)
-  local left = whole % DAY
-  local stamp = format("%04d-%02d-%02dT%02d:%02d:%02d", year, month, day, left // 3600, left // 60 % 60, left % 60)
-  return stamp .. (micro > 0 and format(".%06dZ", micro) or "Z")
+  local whole, micro = math.floor(seconds), 0
+  if whole ~= seconds then
+    micro = math.floor((seconds - whole) * 1000000 + 0.5)
+    if micro == 1000000 then whole, micro = whole + 1, 0 end
+  end
+  local left = whole - written
+  if left < 0 or left >= DAY then
+    left = whole % DAY
+    written = whole - left
+    written_date = format("%04d-%02d-%02dT", date_of(written // DAY))
+  end
+  local ending = micro > 0 and format(".%06dZ", micro) or "Z"
+  return written_date .. PAIRS[left // 3600] .. ":" .. PAIRS[left // 60 % 60] .. ":" .. PAIRS[left % 60] .. ending
 end
 
 local function now() return native(NOW) / 1000 end

@@ -38,16 +38,30 @@ def _days_before(year, month):
     return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 - 719468
 
 
+# When the day began that was written last, and its date: rows come in the order of their times, most often.
+_written = (0, "1970-01-01T")
+_PAIRS = ["%02d" % n for n in range(60)]
+
+
 def format_time(seconds):
     """RFC 3339 in UTC of seconds since the epoch."""
+    global _written
     whole = int(seconds // 1)
-    micro = round((seconds - whole) * 1000000)
-    if micro == 1000000:
-        whole, micro = whole + 1, 0
-    year, month, day = _date_of(whole // _DAY)
-    left = whole % _DAY
-    text = "%04d-%02d-%02dT%02d:%02d:%02d" % (year, month, day, left // 3600, left // 60 % 60, left % 60)
-    return "%s.%06dZ" % (text, micro) if micro else text + "Z"
+    micro = 0
+    if whole != seconds:
+        micro = round((seconds - whole) * 1000000)
+        if micro == 1000000:
+            whole, micro = whole + 1, 0
+    # Numbers beyond 2**30 are slow here, and so is each text that is made: one of each.
+    day, date = _written
+    left = whole - day
+    if not 0 <= left < _DAY:
+        left = whole % _DAY
+        day = whole - left
+        date = "%04d-%02d-%02dT" % _date_of(day // _DAY)
+        _written = (day, date)
+    end = ".%06dZ" % micro if micro else "Z"
+    return "".join((date, _PAIRS[left // 3600], ":", _PAIRS[left // 60 % 60], ":", _PAIRS[left % 60], end))
 
 
 def _date_of(days):

@@ -30,6 +30,7 @@ class PluginError(Exception):
 
 # What the interpreter's own writer takes as it is. It is fast for small values and slow for long texts.
 _DIRECT = {str, int, bool, type(None)}
+_PLAIN = {str, int, bool, type(None), float}
 
 
 def to_json(value):
@@ -44,7 +45,7 @@ def to_json(value):
     if kind is float:
         return _dumps(value if value - value == 0 else None)
     if hasattr(kind, "__dataclass_fields__"):
-        return _object({name: getattr(value, name) for name in kind.__dataclass_fields__})
+        return _object(_fields_of(value, kind.__dataclass_fields__))
     if isinstance(value, _Member):
         return to_json(value.value)
     if kind is bytes or kind is bytearray:
@@ -57,13 +58,18 @@ def to_json(value):
     raise TypeError("%s cannot be written as JSON" % kind.__name__)
 
 
+def _fields_of(value, names):
+    fields = value.__dict__
+    # Attributes that are no fields are no columns.
+    return fields if len(fields) == len(names) else {name: getattr(value, name) for name in names}
+
+
 def _object(fields):
-    for key, value in fields.items():
-        kind = type(value)
-        if type(key) is not str or kind not in _DIRECT and (kind is not float or value - value != 0):
-            break
-    else:
-        return _dumps(fields)
+    if _PLAIN.issuperset(map(type, fields.values())):
+        text = _dumps(fields)
+        # What is no number would be written as such: only then each value is looked at.
+        if "nan" not in text and "inf" not in text:
+            return text
     return "{" + ", ".join([_dumps(str(key)) + ": " + to_json(value) for key, value in fields.items()]) + "}"
 
 
@@ -135,10 +141,14 @@ _waiting = 0
 def emit(rows):
     """Sends a row or a list of rows to the platform, in batches."""
     global _waiting
-    for row in rows if isinstance(rows, (list, tuple)) else (rows,):
-        if type(row) is not dict and not hasattr(type(row), "__dataclass_fields__"):
-            raise PluginError("invalid", "a row is a dict or a dataclass, not %s" % type(row).__name__)
-        line = to_json(row)
+    for row in rows if type(rows) is list or type(rows) is tuple else (rows,):
+        kind = type(row)
+        if kind is dict:
+            line = _object(row)
+        elif hasattr(kind, "__dataclass_fields__"):
+            line = _object(_fields_of(row, kind.__dataclass_fields__))
+        else:
+            raise PluginError("invalid", "a row is a dict or a dataclass, not %s" % kind.__name__)
         _rows.append(line)
         _waiting += len(line) + 1
         if _waiting >= _BATCH_CHARACTERS:
