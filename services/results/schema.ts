@@ -15,7 +15,7 @@ export interface Retention {
 }
 
 /** The greatest step that this code knows. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const DURABLE = `non_replicated_deduplication_window = ${DEDUP_WINDOW}`;
 
