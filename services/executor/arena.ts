@@ -1,7 +1,7 @@
 /** Memory for the blocks of all guests of a lane: one WebAssembly memory, cut into regions of a power of two. */
 
 /** The smallest region; most calls need no more. */
-export const MIN_REGION_BYTES = 2_048;
+export const MIN_REGION_BYTES = 1_024;
 const PAGE_BYTES = 65_536;
 /** Growing costs the same for one page as for many. */
 const GROW_PAGES = 64;

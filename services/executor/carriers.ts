@@ -45,7 +45,9 @@ export class Carriers {
       if (this.#idle.length < this.#leastIdle) this.#leastIdle = this.#idle.length;
       carrier.resolve = resolve;
       carrier.reject = reject;
-      carrier.wake(guest);
+      const { wake } = carrier;
+      carrier.wake = NOBODY;
+      wake(guest);
     });
   }
 

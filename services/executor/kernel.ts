@@ -23,7 +23,7 @@ import { KERNEL_BYTES } from "./kernel-bytes.ts";
 const kernelModule = new WebAssembly.Module(KERNEL_BYTES);
 
 /** Header and lists at the begin of a region, the first header, and some room for an answer. */
-const REGION_OVERHEAD_BYTES = 1_024;
+const REGION_OVERHEAD_BYTES = 512;
 /** A larger region goes back to the arena after the call, a smaller one stays with its kernel. */
 const KEPT_REGION_BYTES = 65_536;
 const MAX_BLOCK_BYTES = 2 ** 30;
@@ -38,20 +38,23 @@ const ABI = [
   ...["config_get", "var_get", "var_set", "http_request", "http_status_code", "http_headers"],
   ...["get_log_level", "log_debug", "log_info", "log_warn", "log_error"],
 ];
+const nothing = () => 0;
 const MEMORY_TAG = "[object WebAssembly.Memory]";
 
 interface KernelExports {
-  readonly base: WebAssembly.Global;
-  readonly limit: WebAssembly.Global;
-  readonly high: WebAssembly.Global;
-  readonly output_at: WebAssembly.Global;
-  readonly output_length: WebAssembly.Global;
-  readonly error_at: WebAssembly.Global;
-  readonly error_length: WebAssembly.Global;
-  readonly status: WebAssembly.Global;
+  word(which: number): number;
+  move(base: number, limit: number): void;
+  answered(status: number): void;
   reset(base: number, limit: number, inputLength: number): number;
   take(bytes: number): number;
 }
+
+/** Of `word`. */
+const HIGH = 0;
+const OUTPUT_AT = 1;
+const OUTPUT_LENGTH = 2;
+const ERROR_AT = 3;
+const ERROR_LENGTH = 4;
 
 /** A kernel with the imports that kernel.wat names. */
 export function linkKernel(lane: Readonly<Record<string, unknown>>) {
@@ -65,7 +68,8 @@ export class Kernel {
   readonly env: Readonly<Record<string, unknown>>;
   readonly user: Readonly<Record<string, unknown>>;
   readonly #exports: KernelExports;
-  readonly #vars: Map<string, Uint8Array> = new Map();
+  /** Made with the first; most guests have none. */
+  #vars: Map<string, Uint8Array> | undefined;
   #varsBytes = 0;
   #region: Region | undefined;
   #memory: WebAssembly.Memory | undefined;
@@ -85,9 +89,9 @@ export class Kernel {
       random: (bytes: number) => this.#random(bytes),
       log: (level: number, at: number, length: number) => this.#log(level, at, length),
       // Config reaches a guest in its input.
-      config_get: () => 0,
+      config_get: nothing,
       var_get: (at: number, length: number) => {
-        const value = this.#vars.get(start(this.#read(at, length), MAX_NAME_CHARS));
+        const value = this.#vars?.get(start(this.#read(at, length), MAX_NAME_CHARS));
         return value ? this.#store(value) : 0;
       },
       var_set: (keyAt: number, keyLength: number, at: number, length: number, given: number) => {
@@ -136,10 +140,11 @@ export class Kernel {
     const call = this.#call as EngineCall;
     call.onMemory(this.heldBytes);
     if (this.#ending) return ended(this.#ending);
-    const { output_at, output_length } = this.#exports;
+    const kernel = this.#exports;
+    const length = kernel.word(OUTPUT_LENGTH);
     return endOfReturn(call, {
-      ...{ code, error: this.#error(), outputBytes: output_length.value >>> 0 },
-      output: () => this.#read(output_at.value, output_length.value).slice(),
+      ...{ code, error: this.#error(), outputBytes: length >>> 0 },
+      output: () => this.#read(kernel.word(OUTPUT_AT), length).slice(),
     });
   }
 
@@ -157,7 +162,7 @@ export class Kernel {
     this.#call = undefined;
     this.#headers = undefined;
     if (!region) return;
-    const dirtyBytes = Math.min(this.#exports.high.value >>> 0, region.bytes);
+    const dirtyBytes = Math.min(this.#highBytes, region.bytes);
     if (region.bytes > KEPT_REGION_BYTES) {
       this.arena.give(region, dirtyBytes);
       this.#region = undefined;
@@ -168,7 +173,7 @@ export class Kernel {
   forget(): void {
     this.wipe();
     this.#memory = undefined;
-    this.#vars.clear();
+    this.#vars = undefined;
     this.#varsBytes = 0;
   }
 
@@ -180,26 +185,35 @@ export class Kernel {
 
   /** Linear memory, blocks and variables. */
   get heldBytes(): number {
-    return (this.#memory?.buffer.byteLength ?? 0) + (this.#exports.high.value >>> 0) + this.#varsBytes;
+    return (this.#memory?.buffer.byteLength ?? 0) + this.#highBytes + this.#varsBytes;
+  }
+
+  /** The end of the furthest block that there ever was in this call. */
+  get #highBytes(): number {
+    return this.#exports.word(HIGH) >>> 0;
+  }
+
+  get #base(): number {
+    return (this.#region as Region).base;
   }
 
   /** The kernel has checked that the span lies within the blocks; it is no longer true after the next block. */
   #read(at: number, length: number): Uint8Array<ArrayBuffer> {
     if (length === 0) return EMPTY;
-    const from = (this.#exports.base.value >>> 0) + (at >>> 0);
+    const from = this.#base + (at >>> 0);
     return this.arena.bytes.subarray(from, from + (length >>> 0));
   }
 
   #store(bytes: Uint8Array): number {
     if (bytes.byteLength > MAX_BLOCK_BYTES) this.#refuse(2, BigInt(bytes.byteLength));
     const at = this.#exports.take(bytes.byteLength) >>> 0;
-    this.arena.bytes.set(bytes, (this.#exports.base.value >>> 0) + at);
+    this.arena.bytes.set(bytes, this.#base + at);
     return at;
   }
 
   #error(): Uint8Array | undefined {
-    const { error_at, error_length } = this.#exports;
-    return error_at.value === 0 ? undefined : this.#read(error_at.value, error_length.value);
+    const at = this.#exports.word(ERROR_AT);
+    return at === 0 ? undefined : this.#read(at, this.#exports.word(ERROR_LENGTH));
   }
 
   #grow(endBytes: number): void {
@@ -215,12 +229,11 @@ export class Kernel {
     const region = this.arena.take(endBytes);
     if (!region)
       throw this.#endBy(new Ending("out_of_memory", "out_of_memory", "the lane has no room for more blocks"));
-    const usedBytes = Math.min(this.#exports.high.value >>> 0, old.bytes);
+    const usedBytes = Math.min(this.#highBytes, old.bytes);
     this.arena.bytes.copyWithin(region.base, old.base, old.base + usedBytes);
     this.arena.give(old, usedBytes);
     this.#region = region;
-    this.#exports.base.value = region.base;
-    this.#exports.limit.value = region.bytes;
+    this.#exports.move(region.base, region.bytes);
   }
 
   #refuse(what: number, value: bigint): never {
@@ -247,7 +260,7 @@ export class Kernel {
     const answer = await this.#host("http", httpQuestion(String(asked.url), method, asked.headers ?? {}, body));
     try {
       const { status, headers, body: bytes } = readHttpAnswer(answer);
-      this.#exports.status.value = status;
+      this.#exports.answered(status);
       this.#headers = headers;
       return this.#store(bytes);
     } catch (thrown) {
@@ -295,16 +308,18 @@ export class Kernel {
 
   #setVariable(name: string, value: Uint8Array | undefined): void {
     const { memoryMaxBytes } = this.#call as EngineCall;
-    const old = this.#vars.get(name);
+    this.#vars ??= new Map();
+    const vars = this.#vars;
+    const old = vars.get(name);
     if (old) this.#varsBytes -= old.byteLength + VARIABLE_OVERHEAD_BYTES;
-    this.#vars.delete(name);
+    vars.delete(name);
     if (!value) return;
     const costBytes = value.byteLength + VARIABLE_OVERHEAD_BYTES;
     if (this.heldBytes + costBytes > memoryMaxBytes) {
       const message = `a variable of ${value.byteLength} bytes is over the cap of ${memoryMaxBytes} bytes`;
       throw this.#endBy(new Ending("out_of_memory", "out_of_memory", message));
     }
-    this.#vars.set(name, value);
+    vars.set(name, value);
     this.#varsBytes += costBytes;
   }
 

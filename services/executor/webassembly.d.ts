@@ -17,10 +17,6 @@ declare namespace WebAssembly {
     readonly buffer: ArrayBuffer;
     grow(pages: number): number;
   }
-  /** Of type i32 here. */
-  class Global {
-    value: number;
-  }
   /** JSPI: an import that suspends the guest until the promise settles. What is no promise comes back at once. */
   class Suspending {
     constructor(imported: (...args: never[]) => unknown);
