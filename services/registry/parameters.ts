@@ -4,6 +4,7 @@ import type { Mistake } from "../kit/fault.ts";
 import { parseTime } from "../kit/time.ts";
 import { collect, durationMistakes, scheduleMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
+import { referenceMistakes } from "./references.ts";
 import { storageClashes, storageMistakes } from "./storage.ts";
 
 const MINUTE_MS = 60_000;
@@ -22,7 +23,7 @@ const DATASET = /^[a-z][a-z0-9_]{0,127}$/;
 /** Tables of Millrace itself. */
 const RESERVED = ["runs", "logs", "metrics"];
 
-const NONE: PipeParameters = {
+export const NONE: PipeParameters = {
   columns: [],
   datetime: "",
   index: [],
@@ -99,7 +100,7 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
   if (p.attempts < 0 || p.attempts > MAX_ATTEMPTS) {
     mistakes.push({ field: at("attempts"), problem: `${p.attempts} is out of range`, fix: `1 to ${MAX_ATTEMPTS}` });
   }
-  return [...mistakes, ...storageMistakes(p, field)];
+  return [...mistakes, ...storageMistakes(p, field), ...referenceMistakes(p, NONE, field)];
 }
 
 /** An offset such as +02:00 is none: a zone says when its clocks change. */

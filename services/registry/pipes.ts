@@ -1,20 +1,22 @@
 /** Pipes: an instance's fetch bound to a dataset. */
-import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { PipesServer } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
-import { bare, SQL_INSTANCE } from "../../proto/names.ts";
+import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { chainMistakes, followersOf, isSelect, selectMistakes } from "./chains.ts";
 import { gridMistakes, regridded } from "./grid.ts";
 import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
-import { idOf, nameMistakes, shown } from "./names.ts";
+import { nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { datasetMistakes, fitMistakes, formMistakes, merge } from "./parameters.ts";
+import { referenceClashes, referrersOf } from "./references.ts";
 import { parseSelector, stateWord } from "./selector.ts";
-import { asReason, fingerprint, running, settledPipe } from "./settling.ts";
-import { type Store, stale, versionsOf } from "./store.ts";
+import { asReason, fingerprint, groundOf, referredIn, settledPipe, settleReferrers } from "./settling.ts";
+import { partitionMistakes, recut } from "./storage.ts";
+import { type Store, stale } from "./store.ts";
 
 const MAX_FAILURE_LENGTH = 4_000;
 const SNAKE: readonly (keyof PipeParameters)[] = Object.keys(merge()) as (keyof PipeParameters)[];
@@ -36,21 +38,20 @@ const selectablePipe = ({ name, instance, metric, location, state, managedBy, ta
   },
 });
 
-const BUILT_IN = Instance.fromPartial({
-  ...{ name: SQL_INSTANCE, plugin: "plugins/sql", state: InstanceState.ENABLED, runningVersion: "built-in" },
-});
-
 export function pipeMethods(store: Store): Methods<PipesServer> {
-  /** What a pipe depends on. Errors: `not_found`. */
-  const ground = async (pipe: Pipe) => {
-    if (isSelect(pipe)) return { instance: BUILT_IN, version: undefined };
-    const instance = await store.instances.get(pipe.instance);
-    const versions = await versionsOf(store, idOf(instance.plugin, "plugins"));
-    return { instance, version: running(instance, versions) };
-  };
   /** Windows outlive a pipe as its rows do, so a pipe that is created again has them, too. */
-  const gridClashes = async (next: Pipe, before?: Pipe): Promise<Mistake[]> =>
-    before && !regridded(before, next) ? [] : gridMistakes(next, await store.windowsOf(bare(next.name)));
+  const gridClashes = async (next: Pipe, before?: Pipe): Promise<Mistake[]> => {
+    const cut = before !== undefined && recut(before, next);
+    if (before && !cut && !regridded(before, next)) return [];
+    const windows = await store.windowsOf(bare(next.name));
+    return [...gridMistakes(next, windows), ...(before && cut ? partitionMistakes(before, windows) : [])];
+  };
+  /** What is wrong between a pipe, as it would be, and the others. */
+  const otherClashes = async (settled: Pipe, plugin: string): Promise<Mistake[]> => {
+    const others = await store.pipes.list();
+    const own = [...holdMistakes(settled), ...(await datasetClashes(store, settled, plugin))];
+    return [...own, ...chainMistakes(settled, others), ...referenceClashes(settled, others)];
+  };
 
   return {
     async createPipe({ pipe: given }) {
@@ -81,17 +82,18 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           registered: undefined,
           registeredFor: "",
         };
-        const { instance, version } = await ground(pipe);
+        const { instance, version } = await groundOf(store, pipe);
         refuseDraining(instance);
         const { fetch, sync } = version?.manifest?.interfaces ?? {};
         if (!fetch && !sync && !isSelect(pipe)) {
           throw new Fault("precondition", `${instance.plugin} has no fetch and no sync, so ${owner} can have no pipes`);
         }
-        const settled = settledPipe(pipe, instance, version);
-        refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
-        refuse(chainMistakes(settled, await store.pipes.list()));
+        const settled = settledPipe(pipe, instance, version, await referredIn(store, pipe));
+        refuse(await otherClashes(settled, instance.plugin));
         refuse(await gridClashes(settled));
-        return { pipe: await store.pipes.create(settled, store.now()) };
+        const created = await store.pipes.create(settled, store.now());
+        await settleReferrers(store, [created.name]);
+        return { pipe: created };
       });
     },
 
@@ -111,18 +113,18 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       const fields = changedFields(updateMask, CHANGEABLE, (path) => isSet(given, path));
       return await store.alone(async () => {
         const pipe = await store.pipes.change(given.name, given.etag, store.now(), async (current) => {
-          const { instance, version } = await ground(current);
+          const { instance, version } = await groundOf(store, current);
           refuseDraining(instance);
           const next = edited(current, given, fields);
           const moved = next.state === current.state ? [] : stateMistakes(next.state);
           refuse([...moved, ...pipeMistakes(next, next.state)]);
-          const settled = settledPipe(next, instance, version);
+          const settled = settledPipe(next, instance, version, await referredIn(store, next));
           const touched = [...fields].some((field) => field.startsWith("parameters"));
-          if (touched) refuse([...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))]);
-          if (touched) refuse(chainMistakes(settled, await store.pipes.list()));
+          if (touched) refuse(await otherClashes(settled, instance.plugin));
           if (touched) refuse(await gridClashes(settled, current));
           return settled;
         });
+        await settleReferrers(store, [pipe.name]);
         return { pipe };
       });
     },
@@ -131,11 +133,19 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       await store.alone(async () => {
         const pipe = await store.pipes.get(name);
         if (etag !== "" && etag !== pipe.etag) throw stale(name, etag, pipe.etag);
-        const followers = followersOf(name, await store.pipes.list());
+        const others = await store.pipes.list();
+        const followers = followersOf(name, others);
         if (followers.length) {
           throw new Fault(
             "precondition",
             `${followers.join(", ")} come after ${name}: take it out of their \`after\` first`,
+          );
+        }
+        const referrers = referrersOf(new Set([name]), others);
+        if (referrers.length) {
+          throw new Fault(
+            "precondition",
+            `${referrers.join(", ")} take parameters from ${name}: change their refs first`,
           );
         }
         await store.pipes.remove(name, etag);
@@ -147,7 +157,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       return await store.alone(async () => {
         let mistakes: Mistake[] = [];
         const pipe = await store.pipes.change(name, etag, store.now(), async (current) => {
-          const { instance, version } = await ground(current);
+          const { instance, version } = await groundOf(store, current);
           const answered = { ...current, registeredFor: fingerprint(current, instance) };
           const failed = (stateReason: string): Pipe =>
             current.state === PipeState.PAUSED ? answered : { ...answered, state: PipeState.ERROR, stateReason };
@@ -155,11 +165,13 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           mistakes = formMistakes(merge(defaults), "defaults");
           if (mistakes.length) return failed(`the answer of register is not usable\n${asReason(mistakes)}`);
           const woken = current.state === PipeState.PAUSED ? current.state : PipeState.ENABLED;
-          const settled = settledPipe({ ...answered, registered: merge(defaults), state: woken }, instance, version);
+          const woke = { ...answered, registered: merge(defaults), state: woken };
+          const settled = settledPipe(woke, instance, version, await referredIn(store, woke));
           mistakes = [...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))];
           if (!mistakes.length) mistakes = await gridClashes(settled, current);
           return mistakes.length ? failed(`the answer of register is not usable\n${asReason(mistakes)}`) : settled;
         });
+        await settleReferrers(store, [name]);
         refuse(mistakes);
         return { pipe };
       });
@@ -207,11 +219,16 @@ async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise
       problem: `${shown(pipe.dataset)} is the dataset of ${other.name}, ${why}`,
       fix: "choose another target",
     });
-  const shape = ({ effective: e }: Pipe) => JSON.stringify([e?.columns, e?.datetime, e?.index, e?.schema, e?.timezone]);
+  const shape = ({ effective: e }: Pipe) =>
+    JSON.stringify([
+      ...[e?.columns, e?.datetime, e?.index, e?.schema, e?.timezone],
+      ...[e?.retention, e?.ttl, e?.partition, e?.codec, e?.codecs],
+    ]);
   for (const other of sharers.slice(0, 1)) {
     const owner = other.instance === pipe.instance ? plugin : (await store.instances.find(other.instance))?.plugin;
     if (owner !== plugin) clash(other, `which ${owner ?? "another plugin"} feeds`);
-    else if (shape(other) !== shape(pipe)) clash(other, "whose columns, datetime, index, schema or timezone differ");
+    else if (shape(other) !== shape(pipe))
+      clash(other, "whose columns, datetime, index, schema, timezone or storage differ");
   }
   return mistakes;
 }

@@ -6,6 +6,7 @@ import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { idOf } from "./names.ts";
+import { settleReferrers } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
 /** For the news to reach those who start runs, before the first look at what runs. */
@@ -51,6 +52,10 @@ export async function finishInstance(
     for (const { name: poller } of pollers) await store.pollers.remove(poller);
     for (const { name: resource } of resources) await store.resources.remove(resource);
     await store.instances.remove(name);
+    await settleReferrers(
+      store,
+      pipes.map((pipe) => pipe.name),
+    );
   });
 }
 

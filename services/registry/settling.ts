@@ -1,16 +1,20 @@
 /** What follows from a change: the version an instance runs, whether its config fits, what holds for its pipes. */
 import { createHash } from "node:crypto";
 import semver from "semver";
-import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { GrantChangeKind } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { SQL_INSTANCE } from "../../proto/names.ts";
 import type { Mistake } from "../kit/fault.ts";
 import { isSelect } from "./chains.ts";
 import { grantChanges, type Widening, widens } from "./grants-diff.ts";
+import { gridMistakes, regridded } from "./grid.ts";
 import { idOf } from "./names.ts";
-import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge } from "./parameters.ts";
+import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge, NONE } from "./parameters.ts";
+import { NOTHING_REFERRED, type Referred, referredBy, referrersOf } from "./references.ts";
 import { type Checked, compileSchema, type Json } from "./schema.ts";
+import { partitionMistakes, recut } from "./storage.ts";
 import { type Store, versionsOf } from "./store.ts";
 
 const PARALLEL_WRITES = 32;
@@ -89,16 +93,22 @@ export function settledInstance(instance: Instance, versions: readonly PluginVer
 }
 
 /** A pipe under its instance's version and config. `register` is asked again when any of its inputs changed. */
-export function settledPipe(pipe: Pipe, instance: Instance, version: PluginVersion | undefined): Pipe {
+export function settledPipe(
+  pipe: Pipe,
+  instance: Instance,
+  version: PluginVersion | undefined,
+  { layer, broken }: Referred = NOTHING_REFERRED,
+): Pipe {
   const { fetch, sync, register } = version?.manifest?.interfaces ?? {};
-  const effective = merge(pipe.parameters, pipe.registered, sync, fetch, FALLBACK);
+  const effective = merge(pipe.parameters, layer, pipe.registered, sync, fetch, FALLBACK);
   const dataset = effective.target || datasetOf(idOf(pipe.name, "pipes"));
-  const next: Pipe = { ...pipe, effective: { ...effective, target: dataset }, dataset };
+  const next: Pipe = { ...pipe, effective: { ...effective, refs: {}, target: dataset }, dataset };
   if (pipe.state === PipeState.PAUSED) return next;
   const failed = (stateReason: string) => ({ ...next, state: PipeState.ERROR, stateReason });
   if (!fetch && !sync && !isSelect(pipe)) {
     return failed(`version ${instance.runningVersion || "(none)"} of ${instance.plugin} has no fetch and no sync`);
   }
+  if (broken.length) return failed(broken.join("\n"));
   if (register && pipe.registeredFor !== fingerprint(pipe, instance)) {
     return { ...next, state: PipeState.PENDING, stateReason: "waits for register" };
   }
@@ -115,6 +125,55 @@ export function fingerprint({ parameters }: Pipe, { runningVersion, config }: In
   return createHash("sha256").update(inputs).digest("hex").slice(0, 32);
 }
 
+const BUILT_IN = Instance.fromPartial({
+  ...{ name: SQL_INSTANCE, plugin: "plugins/sql", state: InstanceState.ENABLED, runningVersion: "built-in" },
+});
+
+/** What a pipe depends on. Errors: `not_found`. */
+export async function groundOf(store: Store, pipe: Pipe) {
+  if (isSelect(pipe)) return { instance: BUILT_IN, version: undefined };
+  const instance = await store.instances.get(pipe.instance);
+  const versions = await versionsOf(store, idOf(instance.plugin, "plugins"));
+  return { instance, version: running(instance, versions) };
+}
+
+/** What the references of a pipe are worth now. */
+export async function referredIn(store: Store, pipe: Pipe): Promise<Referred> {
+  if (Object.keys(pipe.parameters?.refs ?? {}).length === 0) return NOTHING_REFERRED;
+  const byName = new Map((await store.pipes.list()).map((other) => [other.name, other]));
+  return referredBy(pipe, NONE, (name) => byName.get(name));
+}
+
+/** A stored pipe as others make it now. What its references give must fit what it has fetched, or it stops. */
+async function resettled(store: Store, pipe: Pipe, instance: Instance, version: PluginVersion | undefined) {
+  const next = settledPipe(pipe, instance, version, await referredIn(store, pipe));
+  if (Object.keys(pipe.parameters?.refs ?? {}).length === 0) return next;
+  const [moved, cut] = [regridded(pipe, next), recut(pipe, next)];
+  const windows = moved || cut ? await store.windowsOf(idOf(pipe.name, "pipes")) : [];
+  const mistakes = [...(moved ? gridMistakes(next, windows) : []), ...(cut ? partitionMistakes(pipe, windows) : [])];
+  if (mistakes.length === 0) return next;
+  const stateReason = `what it takes from other pipes does not fit\n${asReason(mistakes)}`;
+  return pipe.state === PipeState.PAUSED ? pipe : { ...pipe, state: PipeState.ERROR, stateReason };
+}
+
+/** Pipes that take parameters from these take them anew, and so on: there are no circles. */
+export async function settleReferrers(store: Store, changed: Iterable<string>): Promise<void> {
+  let names = new Set(changed);
+  while (names.size > 0) {
+    const pipes = await store.pipes.list();
+    const before = new Map(pipes.map((pipe) => [pipe.name, pipe.etag]));
+    const next = new Set<string>();
+    for (const name of referrersOf(names, pipes)) {
+      const pipe = await store.pipes.change(name, "", store.now(), async (current) => {
+        const { instance, version } = await groundOf(store, current);
+        return await resettled(store, current, instance, version);
+      });
+      if (pipe.etag !== before.get(name)) next.add(name);
+    }
+    names = next;
+  }
+}
+
 /** Settles the instances of a plugin (or one of them) and all their pipes. Safe to repeat; writes only what differs. */
 export async function settle(store: Store, plugin: string, only?: string): Promise<void> {
   const versions = await versionsOf(store, idOf(plugin, "plugins", "plugin"));
@@ -129,9 +188,13 @@ export async function settle(store: Store, plugin: string, only?: string): Promi
     const own = pipes.filter((pipe) => pipe.instance === name);
     for (let i = 0; i < own.length; i += PARALLEL_WRITES) {
       const settled = own.slice(i, i + PARALLEL_WRITES).map((pipe) => {
-        return store.pipes.change(pipe.name, "", now, (current) => settledPipe(current, instance, version));
+        return store.pipes.change(pipe.name, "", now, (current) => resettled(store, current, instance, version));
       });
       await Promise.all(settled);
     }
+    await settleReferrers(
+      store,
+      own.map((pipe) => pipe.name),
+    );
   }
 }
