@@ -87,3 +87,33 @@ export function describeHelpers(
     });
   });
 }
+
+const REUSED_CALLS = 4_000;
+
+/** An instance that serves thousands of calls needs no more memory for the last ones than for the first. */
+export function describeReuse(language: string, build: () => Promise<{ readonly wasmPath: string }>): void {
+  test(
+    `${language}: ${REUSED_CALLS} calls of one instance leave no memory behind`,
+    async () => {
+      await using guest = await openSandboxed((await build()).wasmPath, REUSED_CALLS * 2);
+      const window = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z", cursor: null, attempt: 1 };
+      const text = JSON.stringify({ list: Array.from({ length: 200 }, (_, i) => `element ${i} ☃`), n: 1.5 });
+      const answers = { http: () => ({ status: 200, headers: {}, body: "x".repeat(20_000), url: "" }) };
+      const calls = [
+        () => guest.call("fetch", { pipe: {}, config: { rows: 100 }, ...window }),
+        () => guest.call("fetch", { pipe: {}, config: { mode: "emit", rows: 100, batches: 2 }, ...window }),
+        () => guest.call("fetch", { pipe: {}, config: { mode: "http", url: "u" }, ...window }, answers),
+        () => guest.call("fetch", { pipe: {}, config: { mode: "fail" }, ...window }),
+        () => guest.call("function:roundtrip", text),
+      ];
+      const peaks: number[] = [];
+      for (let i = 0; i < REUSED_CALLS; i += 1) {
+        const { outcome, usage } = await (calls[i % calls.length] as (typeof calls)[number])();
+        expect(["ok", "guest_error"]).toContain(outcome);
+        peaks.push(usage.memoryPeakBytes);
+      }
+      expect(Math.max(...peaks.slice(-calls.length))).toBe(Math.max(...peaks.slice(0, calls.length * 4)));
+    },
+    BUILD_TIMEOUT_MS,
+  );
+}

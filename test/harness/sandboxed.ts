@@ -23,11 +23,12 @@ export type Answers = Readonly<Record<string, (request: Record<string, unknown>)
 export interface SandboxedGuest extends AsyncDisposable {
   /** Size of the module. */
   readonly bytes: number;
-  /** A fresh instance and one call. Text goes in as it is, anything else as JSON. */
+  /** One call. Text goes in as it is, anything else as JSON. */
   call(name: string, input: unknown, answers?: Answers | HostFunction): Promise<Ran>;
 }
 
-export async function openSandboxed(wasmPath: string): Promise<SandboxedGuest> {
+/** `reuse`: calls that one instance serves; a fresh one for each when absent. */
+export async function openSandboxed(wasmPath: string, reuse?: number): Promise<SandboxedGuest> {
   const bytes = normaliseModule(new Uint8Array(await readFile(wasmPath)), { maxPages: MAX_PAGES });
   const module = { digest: createHash("sha256").update(bytes).digest("hex"), load: async () => bytes };
   const sandbox = await openSandbox({ lanes: 1, callsPerLane: 8, log: silentLog });
@@ -52,6 +53,7 @@ export async function openSandboxed(wasmPath: string): Promise<SandboxedGuest> {
           return Buffer.from(JSON.stringify({ ok: answer ? answer(JSON.parse(text)) : {} }));
         },
         label: name,
+        ...(reuse !== undefined && { reuse: { key: module.digest, calls: reuse } }),
       });
       const text = Buffer.from(result.output).toString("utf8");
       return { ...result, text, json: text ? JSON.parse(text) : {}, asked };

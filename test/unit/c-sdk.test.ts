@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/c/build.js";
 import { describeProbe } from "../harness/probe.ts";
+import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -18,6 +19,8 @@ describeProbe("c", {
   prints: true,
   crash: { outcome: "trap", code: "trap", message: /unreachable/ },
 });
+describeHelpers("c", () => buildPlugin(join(PLUGINS, "probe-c")));
+describeReuse("c", () => buildPlugin(join(PLUGINS, "probe-c")));
 
 describe("example", () => {
   test(

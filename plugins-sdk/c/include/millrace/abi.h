@@ -1,4 +1,4 @@
-/** The guest side of ABI v1: blocks in and out, eight bytes at a time; exports; memory that lives as long as a call. */
+/** The guest side of ABI v1: blocks in and out, eight bytes at a time; exports. */
 #ifndef MILLRACE_ABI_H
 #define MILLRACE_ABI_H
 
@@ -8,14 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __cplusplus
-#define MR_LINKAGE extern "C"
-#else
-#define MR_LINKAGE extern
-#endif
+#include "memory.h"
 
-/** Not every plugin uses every function. */
-#define MR_API __attribute__((unused)) static
 #define MR_IMPORT(from, name) MR_LINKAGE __attribute__((import_module(from), import_name(name)))
 
 /** Defines an export of the plugin: `MR_EXPORT(fetch) { … return 0; }`. It returns 0, or 1 after `mr_fail`. */
@@ -26,8 +20,7 @@
   MR_LINKAGE int32_t mr_body_##name(void);                                             \
   MR_LINKAGE __attribute__((export_name(exported))) int32_t mr_export_##name(void);    \
   int32_t mr_export_##name(void) {                                                     \
-    if (!mr_started) __wasm_call_ctors();                                              \
-    mr_started = true;                                                                 \
+    mr_begin_call();                                                                   \
     return mr_body_##name();                                                           \
   }                                                                                    \
   int32_t mr_body_##name(void)
@@ -36,6 +29,20 @@
 MR_LINKAGE void __wasm_call_ctors(void);
 /** One for all sources of a plugin. */
 __attribute__((weak)) bool mr_started = false;
+
+/**
+ * What the call before left goes; what constructors made stays for ever. At the beginning of a call and not at its end,
+ * so that a plugin whose calls all run on fresh instances never pays for it.
+ */
+MR_API void mr_begin_call(void) {
+  if (mr_started) {
+    mr_release();
+    return;
+  }
+  mr_started = true;
+  __wasm_call_ctors();
+  mr_chunks = mr_large = 0;
+}
 
 MR_IMPORT("extism:host/env", "input_length") int64_t mr_env_input_length(void);
 MR_IMPORT("extism:host/env", "input_load_u8") int32_t mr_env_input_load_u8(int64_t offset);
@@ -58,13 +65,6 @@ typedef struct mr_bytes {
   char *at;
   size_t length;
 } mr_bytes;
-
-/** Memory until the end of the call. Out of it, the call ends as `out_of_memory`. */
-MR_API void *mr_alloc(size_t bytes) {
-  void *at = malloc(bytes);
-  if (!at) __builtin_trap();
-  return at;
-}
 
 MR_API mr_bytes mr_bytes_of(size_t length) {
   mr_bytes bytes = {(char *)mr_alloc(length + 1), length};
@@ -123,7 +123,7 @@ MR_API double mr_now_ms(void) { return mr_user_now(); }
 MR_API void mr_random(void *into, size_t count) {
   mr_bytes bytes = mr_take_block(mr_user_random((int32_t)count));
   memcpy(into, bytes.at, count);
-  free(bytes.at);
+  mr_drop(bytes.at);
 }
 
 #endif

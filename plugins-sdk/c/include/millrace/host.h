@@ -86,7 +86,7 @@ MR_API mr_reply mr_call(const char *name, const mr_writer *request) {
   mr_env_free(named);
   mr_env_free(asked);
   const mr_json *json = mr_parse(answer.at, answer.length, 0);
-  free(answer.at);
+  mr_drop(answer.at);
   if (!json) return mr_failed("host_error", mr_format("the answer to %s is not JSON", name));
   const mr_json *error = mr_get(json, "error");
   mr_reply reply = {false, {"", "", false, &mr_nothing}, mr_get(json, "ok")};
@@ -122,17 +122,65 @@ MR_API mr_reply mr_progress(double done, double total, const char *message) {
   return mr_call("progress", &request);
 }
 
+/** A line of this run's log with fields that can be searched for, an object of JSON or NULL. */
+MR_API void mr_log_with(const char *level, const char *fields_json, const char *message) {
+  mr_writer request = {};
+  mr_open_object(&request);
+  mr_set_text(&request, "level", level);
+  mr_set_text(&request, "message", message);
+  if (fields_json) mr_set_raw(&request, "fields", fields_json);
+  mr_close(&request);
+  mr_call("log", &request);
+}
+
 /** A line of this run's log: level is debug, info, warn or error. */
 __attribute__((format(printf, 2, 3))) MR_API void mr_log(const char *level, const char *format, ...) {
   va_list values;
   va_start(values, format);
+  mr_log_with(level, 0, mr_text_of(format, values));
+  va_end(values);
+}
+
+/** Waits, and others run meanwhile. Fails with `deadline` at once when the call would be over before. */
+MR_API mr_reply mr_sleep(int32_t ms) {
   mr_writer request = {};
   mr_open_object(&request);
-  mr_set_text(&request, "level", level);
-  mr_set_text(&request, "message", mr_text_of(format, values));
+  mr_set_integer(&request, "ms", ms);
   mr_close(&request);
-  va_end(values);
-  mr_call("log", &request);
+  return mr_call("sleep", &request);
+}
+
+/** Zero what you do not need: `mr_own_metric one = {.name = "pages", .value = 3}`. */
+typedef struct mr_own_metric {
+  const char *name;
+  double value;
+  /** NULL: gauge. A `counter` only grows, save for restarts. */
+  const char *type;
+  /** Names and values in turn, ended by NULL; NULL for none. */
+  const char *const *dimensions;
+  /** RFC 3339; NULL: now. */
+  const char *time;
+} mr_own_metric;
+
+/** Writes names and values that come in turn, ended by NULL, into the object that is open. */
+MR_API void mr_set_pairs(mr_writer *out, const char *const *pairs) {
+  for (; pairs && pairs[0] && pairs[1]; pairs += 2) mr_set_text(out, pairs[0], pairs[1]);
+}
+
+/** A value of the plugin's own in the dataset `metrics`, kept if and when the run is. */
+MR_API mr_reply mr_metric(const mr_own_metric *metric) {
+  mr_writer request = {};
+  mr_open_object(&request);
+  mr_set_text(&request, "name", metric->name);
+  mr_set_number(&request, "value", metric->value);
+  mr_set_text(&request, "type", metric->type ? metric->type : "gauge");
+  if (metric->time) mr_set_text(&request, "time", metric->time);
+  mr_key(&request, "dimensions");
+  mr_open_object(&request);
+  mr_set_pairs(&request, metric->dimensions);
+  mr_close(&request);
+  mr_close(&request);
+  return mr_call("metric", &request);
 }
 
 /** The input of this call. The host only sends JSON, so anything else is a broken host and traps. */

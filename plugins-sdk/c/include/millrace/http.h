@@ -16,7 +16,19 @@ typedef struct mr_request {
   size_t body_length;
   /** 0: the host's default. The run's own deadline holds in any case. */
   int32_t timeout_ms;
+  /**
+   * Over 1: the host tries again, with a growing pause, when the other side is not there and for 429 and 5xx. At most
+   * 5, and only for methods that may be repeated.
+   */
+  int32_t attempts;
+  /** Asks again with what the server said of its answer, by ETag or date. Only for GET. */
+  bool cache;
+  /** Through the operator's proxy. */
+  bool proxy;
 } mr_request;
+
+/** Stands for a secret in query, headers or a text body: the host puts the value in, the plugin never sees it. */
+MR_API const char *mr_placeholder(const char *secret) { return mr_format("{{secret:%s}}", secret); }
 
 /** An answer of any status, or a failure to get one: look at `failed` first. */
 typedef struct mr_response {
@@ -83,9 +95,7 @@ MR_API mr_response mr_http(const mr_request *ask) {
   mr_set_text(&request, "method", ask->method ? ask->method : "GET");
   mr_key(&request, "headers");
   mr_open_object(&request);
-  for (const char *const *header = ask->headers; header && header[0] && header[1]; header += 2) {
-    mr_set_text(&request, header[0], header[1]);
-  }
+  mr_set_pairs(&request, ask->headers);
   mr_close(&request);
   if (ask->body && mr_is_utf8(ask->body, ask->body_length)) {
     mr_set_bytes(&request, "body", ask->body, ask->body_length);
@@ -93,6 +103,9 @@ MR_API mr_response mr_http(const mr_request *ask) {
     mr_set_text(&request, "body_base64", mr_encode_base64(ask->body, ask->body_length));
   }
   if (ask->timeout_ms > 0) mr_set_integer(&request, "timeout_ms", ask->timeout_ms);
+  if (ask->attempts > 1) mr_set_raw(&request, "retry", mr_format("{\"attempts\":%d}", (int)ask->attempts));
+  if (ask->cache) mr_set_bool(&request, "cache", true);
+  if (ask->proxy) mr_set_bool(&request, "proxy", true);
   mr_close(&request);
   mr_reply reply = mr_call("http", &request);
   mr_response response = {
@@ -109,7 +122,7 @@ MR_API mr_response mr_http(const mr_request *ask) {
 
 /** GET with the host's default time-out. */
 MR_API mr_response mr_http_get(const char *url) {
-  mr_request ask = {url, 0, 0, 0, 0, 0};
+  mr_request ask = {url, 0, 0, 0, 0, 0, 0, false, false};
   return mr_http(&ask);
 }
 

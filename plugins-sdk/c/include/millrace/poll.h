@@ -15,6 +15,8 @@ typedef struct mr_poll {
   const mr_json *config;
   /** What the poll before answered with, or missing. */
   const mr_json *previous;
+  /** Documents about the resource, by namespace and key: of the namespaces that plugin.json lists for `poll`. */
+  const mr_json *context;
   int32_t attempt;
   /** The answer: filled by `mr_group`, `mr_dimension`, `mr_gauge`, `mr_counter`. */
   mr_writer out;
@@ -32,6 +34,7 @@ MR_API mr_poll mr_poll_read(void) {
       mr_text(mr_get(resource, "endpoint"), ""),
       mr_get(input, "config"),
       mr_get(input, "previous"),
+      mr_get(input, "context"),
       (int32_t)mr_integer(mr_get(input, "attempt"), 1),
       {},
       0,

@@ -22,8 +22,7 @@ typedef struct mr_writer {
 MR_API char *mr_reserve(mr_writer *out, size_t count) {
   if (out->length + count > out->room) {
     out->room = (out->length + count) * 2 + 256;
-    out->bytes = (char *)realloc(out->bytes, out->room);
-    if (!out->bytes) __builtin_trap();
+    out->bytes = (char *)mr_grow(out->bytes, out->length, out->room);
   }
   return out->bytes + out->length;
 }

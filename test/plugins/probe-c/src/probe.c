@@ -112,7 +112,7 @@ MR_EXPORT(poll) {
   mr_poll run = mr_poll_read();
   mr_group(&run, "oven", NULL);
   mr_dimension(&run, "resource", run.id);
-  mr_dimension(&run, "unit", "°C");
+  mr_dimension(&run, "unit", mr_text(mr_get(mr_get(run.context, "unit"), "temperature"), "°C"));
   mr_gauge(&run, "temperature", 21.5);
   mr_counter(&run, "polls", mr_number(mr_get(run.previous, "polls"), 0) + 1);
   mr_group(&run, "door", "2012-01-01T00:00:00Z");
@@ -128,6 +128,21 @@ MR_EXPORT(discover) {
     mr_set_raw(oven, "labels", "{\"shelf\":\"øverst\"}");
   }
   return mr_discover_complete(&run);
+}
+
+MR_EXPORT(enrich) {
+  mr_enrich run = mr_enrich_read();
+  mr_writer speed = {};
+  mr_open_object(&speed);
+  mr_set_json(&speed, "speed", mr_get(run.config, "speed"));
+  mr_set_text(&speed, "of", run.id);
+  mr_close(&speed);
+  mr_put_byte(&speed, 0);
+  mr_document(&run, "port", "ø", speed.bytes);
+  mr_writer *note = mr_document(&run, "note", "1", "\"naboen ☃\"");
+  mr_set_text(note, "resource", "oven-2");
+  mr_set_text(note, "ttl", "5m");
+  return mr_enrich_ok(&run);
 }
 
 MR_EXPORT(route) {
