@@ -1,13 +1,14 @@
-/** Compiles kernel.wat and carrier.wat into kernel-bytes.ts. After a change: `node services/executor/kernel-build.ts`. */
+/** Compiles the .wat files of this room into kernel-bytes.ts. After a change: `node services/executor/kernel-build.ts`. */
 import { readFile, writeFile } from "node:fs/promises";
 import wabt from "wabt";
 
 /** The text of kernel-bytes.ts for the sources as they are now. Pure but for reading them. */
 export async function buildKernel(): Promise<string> {
   return [
-    "/** kernel.wat and carrier.wat as WebAssembly. Written by kernel-build.ts; a test compares. */",
+    "/** kernel.wat, carrier.wat and warm-up.wat as WebAssembly. Written by kernel-build.ts; a test compares. */",
     await compile("kernel.wat", "KERNEL_BYTES"),
     await compile("carrier.wat", "CARRIER_BYTES"),
+    await compile("warm-up.wat", "WARM_UP_BYTES"),
   ].join("\n");
 }
 

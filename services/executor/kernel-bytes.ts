@@ -1,4 +1,4 @@
-/** kernel.wat and carrier.wat as WebAssembly. Written by kernel-build.ts; a test compares. */
+/** kernel.wat, carrier.wat and warm-up.wat as WebAssembly. Written by kernel-build.ts; a test compares. */
 export const KERNEL_BYTES = Buffer.from(
   [
     "AGFzbQEAAAABaBNgAX8AYAJ/fgBgBH9/f38Bf2AAAX9gAX8Bf2ADf39/AGACf38Bf2AFf39/f38AYAJ/fwBgA39/fwF/YAF+AX9gAn5+AX9gAX4B",
@@ -33,6 +33,17 @@ export const CARRIER_BYTES = Buffer.from(
   [
     "AGFzbQEAAAABEwRgAAF/YAFvAXBgAm9/AGABbwACHQIEbGFuZQRuZXh0AAEEbGFuZQhyZXR1cm5lZAACAwIBAwQFAXABAQEHCQEFY2FycnkAAgov",
     "AS0BAX8DQEEAIAAQACYAQQAlANEEQA8LQQARAAAhAUEA0HAmACAAIAEQAQwACws=",
+  ].join(""),
+  "base64",
+);
+
+export const WARM_UP_BYTES = Buffer.from(
+  [
+    "AGFzbQEAAAABHgZgAX4BfmACfn4AYAF+AX9gAAF+YAJ+fgF+YAABfwLfAQgPZXh0aXNtOmhvc3QvZW52BWFsbG9jAAAPZXh0aXNtOmhvc3QvZW52",
+    "CXN0b3JlX3U2NAABD2V4dGlzbTpob3N0L2VudgZsZW5ndGgAAA9leHRpc206aG9zdC9lbnYHbG9hZF91OAACD2V4dGlzbTpob3N0L2VudgxpbnB1",
+    "dF9vZmZzZXQAAw9leHRpc206aG9zdC9lbnYKb3V0cHV0X3NldAABEGV4dGlzbTpob3N0L3VzZXIJaG9zdF9jYWxsAAQUbWlsbHJhY2U6aG9zdC9t",
+    "ZW1vcnkEMToxNgIBARADAgEFBwcBA3J1bgAHCjABLgECfkIIEAAhACAAQQApAwAQASAAEAQQBiEBQQggARADOgAAIAEgARACEAVBAAsLCgEAQQAL",
+    "BHdhcm0=",
   ].join(""),
   "base64",
 );

@@ -19,6 +19,7 @@ import {
 import { newSeed, Randomness } from "./randomness.ts";
 import type { EngineName, Reuse } from "./sandbox.ts";
 import { monotonicMs, Slice } from "./slice.ts";
+import { warmUp } from "./warm-up.ts";
 
 export interface LaneData {
   readonly slice: SharedArrayBuffer;
@@ -226,5 +227,6 @@ async function run(resident: Resident): Promise<void> {
   post({ type: "done", id: resident.id, end, used: resident.used });
 }
 
+await warmUp(runGuest);
 post({ type: "ready" });
 send();

@@ -24,6 +24,12 @@ const SLOW_END_MS = 250;
 /** Some constructs have no point at which V8 looks for interrupts: a row of bulk operations without a loop. */
 const STUCK_MS = 5_000;
 
+/**
+ * A new spare is started so long after the one before took over: starting a thread takes a core for about 50 ms, and the
+ * calls that waited for the lane come first. Spinners come further apart.
+ */
+const SPARE_DELAY_MS = 50;
+
 interface Queued {
   readonly place: (lane: LaneLink) => void;
   readonly refuse: (fault: Fault) => void;
@@ -226,7 +232,11 @@ export class LanePool implements Sandbox {
     const onRetry = (fault: Fault, delayMs: number) =>
       this.#options.log.error({ err: fault, delayMs }, "a lane did not start");
     const options = { signal: this.#closing.signal, again: () => true, onRetry };
-    retry(forEver, () => this.#boot(), options).catch((thrown) => {
+    const delayMs = this.#lanes.length < this.#options.lanes ? 0 : SPARE_DELAY_MS;
+    const boot = async () => {
+      if (await pause(delayMs, this.#closing.signal)) await retry(forEver, () => this.#boot(), options);
+    };
+    boot().catch((thrown) => {
       if (!this.#closing.signal.aborted) this.#options.log.error({ err: thrown }, "a lane was not replaced");
     });
   }
