@@ -2,7 +2,7 @@
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { type Api, apiOf, named, pages } from "./api.ts";
-import type { Command, Flag, Invocation } from "./command.ts";
+import { type Command, type Flag, type Invocation, tagsFlag } from "./command.ts";
 import { type Codec, restJson } from "./rest-json.ts";
 import { detail, table } from "./terminal.ts";
 
@@ -20,7 +20,13 @@ export interface Collection<T extends { readonly name: string }> {
   readonly type: string;
   readonly codec: Codec<T>;
   readonly columns: Readonly<Record<string, (item: T) => unknown>>;
-  list(api: Api, pageToken: string): Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>;
+  /** Whether its list takes a selector. */
+  readonly selectable?: boolean;
+  list(
+    api: Api,
+    pageToken: string,
+    filter: string,
+  ): Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>;
   get?(api: Api, name: string): Promise<T | undefined>;
   /** Sets ENABLED or PAUSED; the note says why. */
   setPaused?(api: Api, name: string, paused: boolean, note: string): Promise<T | undefined>;
@@ -31,6 +37,8 @@ export interface Collection<T extends { readonly name: string }> {
     run(api: Api, name: string, flags: Invocation["flags"]): Promise<unknown>;
   };
 }
+
+const textOf = (flag: string | boolean | undefined) => (typeof flag === "string" ? flag : "");
 
 /** The first line of a reason; the rest is for `show`. */
 export const firstLine = (text: string) => text.split("\n")[0] ?? "";
@@ -50,10 +58,10 @@ export function commandsOf<T extends { readonly name: string }>(collection: Coll
       path: `${noun} list`,
       args: "",
       doc: `Lists ${lists}.`,
-      flags: {},
+      flags: collection.selectable ? { tags: tagsFlag } : {},
       async run(invocation) {
         using api = apiOf(invocation);
-        const all = await pages((pageToken) => collection.list(api, pageToken));
+        const all = await pages((pageToken) => collection.list(api, pageToken, textOf(invocation.flags.tags)));
         const items = all.flatMap((page) => page.items);
         invocation.terminal.result(
           () => items.map(json),

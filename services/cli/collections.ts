@@ -52,8 +52,9 @@ const instances: Collection<Instance> = {
     state: (i) => enumName(InstanceState, i.state),
     reason: (i) => firstLine(i.stateReason),
   },
-  async list(api, pageToken) {
-    const page = await api.call(InstancesService.listInstances, { ...PAGE, pageToken });
+  selectable: true,
+  async list(api, pageToken, filter) {
+    const page = await api.call(InstancesService.listInstances, { ...PAGE, pageToken, filter });
     return { items: page.instances, nextPageToken: page.nextPageToken };
   },
   get: async (api, name) => (await api.call(InstancesService.getInstance, { name })).instance,
@@ -84,10 +85,12 @@ const pipes: Collection<Pipe> = {
     schedule: (p) => p.effective?.schedule,
     chunk: (p) => p.effective?.chunk,
     dataset: (p) => p.dataset,
+    tags: (p) => p.tags.join(" "),
     reason: (p) => firstLine(p.stateReason),
   },
-  async list(api, pageToken) {
-    const page = await api.call(PipesService.listPipes, { ...PAGE, pageToken });
+  selectable: true,
+  async list(api, pageToken, filter) {
+    const page = await api.call(PipesService.listPipes, { ...PAGE, pageToken, filter });
     return { items: page.pipes, nextPageToken: page.nextPageToken };
   },
   get: async (api, name) => (await api.call(PipesService.getPipe, { name })).pipe,
@@ -113,8 +116,9 @@ const pollers: Collection<Poller> = {
     schedule: (p) => p.schedule,
     filter: (p) => p.filter,
   },
-  async list(api, pageToken) {
-    const page = await api.call(PollersService.listPollers, { ...PAGE, pageToken });
+  selectable: true,
+  async list(api, pageToken, filter) {
+    const page = await api.call(PollersService.listPollers, { ...PAGE, pageToken, filter });
     return { items: page.pollers, nextPageToken: page.nextPageToken };
   },
   get: async (api, name) => (await api.call(PollersService.getPoller, { name })).poller,

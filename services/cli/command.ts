@@ -39,6 +39,12 @@ export interface Command {
   readonly run: (invocation: Invocation) => Promise<void>;
 }
 
+/** Of lists, and of commands that take many things of a kind. */
+export const tagsFlag: Flag = {
+  type: "string",
+  doc: 'which ones: "daily and not slow"; also name:weather.* or state:paused, with and, or, not and parentheses',
+};
+
 export const globalFlags: Readonly<Record<string, Flag>> = {
   json: { type: "boolean", doc: "print the result as JSON on stdout, and nothing else" },
   address: { type: "string", doc: "gRPC address of the gateway (default: MILLRACE_ADDRESS or 127.0.0.1:7401)" },

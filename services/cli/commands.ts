@@ -15,13 +15,14 @@ import { replayCommands } from "./replay-commands.ts";
 import { rowsCommands } from "./rows-commands.ts";
 import { runCommands } from "./run-commands.ts";
 import { secretCommands } from "./secret-commands.ts";
+import { selecting } from "./selection.ts";
 import { serverCommands } from "./server-commands.ts";
 
 /** Those of one noun together. */
 const byNoun = (commands: readonly Command[]): Command[] =>
   Object.values(Object.groupBy(commands, ({ path }) => path.split(" ")[0] ?? "")).flatMap((group) => group ?? []);
 
-export const commands: readonly Command[] = [
+export const commands: readonly Command[] = selecting([
   ...serverCommands,
   ...clusterCommands,
   ...declarationCommands,
@@ -40,4 +41,4 @@ export const commands: readonly Command[] = [
     ...runCommands,
     ...replayCommands,
   ]),
-];
+]);
