@@ -141,7 +141,16 @@ async function endWhenSettled(
 async function countWindows({ windows }: SyncPorts, { name, begin, end }: Backfill) {
   const [beginUs, endUs] = [microsOf(begin), microsOf(end)];
   const counts = { done: 0n, failed: 0n, rows: 0n, running: 0 };
-  for (const { window } of await windows.list(bare(pipeOf(name)))) {
+  const index = await windows.index(bare(pipeOf(name)));
+  const { count, begins, ends, rows } = index.whole();
+  const [first, last] = [Number(beginUs), Number(endUs)];
+  for (let i = 0; i < count; i += 1) {
+    const at = begins[i] as number;
+    if (at < first || at >= last || Number.isNaN(ends[i])) continue;
+    counts.done += 1n;
+    counts.rows += BigInt(rows[i] as number);
+  }
+  for (const { window } of index.live.values()) {
     const atUs = microsOf(window.begin);
     if (atUs < beginUs || atUs >= endUs) continue;
     if (window.state === WindowState.RUNNING) counts.running += 1;

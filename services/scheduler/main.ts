@@ -18,6 +18,7 @@ import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
 import type { OnStep } from "./steps.ts";
 import { type Counts, Term, type TermPorts } from "./term.ts";
+import { mirrorWindows } from "./window-mirror.ts";
 import { WindowStore } from "./window-store.ts";
 
 export const settings = {
@@ -53,7 +54,8 @@ const TICK_FAILED_PAUSE_MS = 1_000;
  */
 export async function start(config: Config<typeof settings>, { bus, log, onStep }: Ports): Promise<RunningScheduler> {
   await using stack = new AsyncDisposableStack();
-  const windows = new WindowStore(await bus.kv(BUCKETS.windows));
+  const windowEntries = await bus.kv(BUCKETS.windows);
+  const windows = new WindowStore(windowEntries, stack.use(mirrorWindows(windowEntries, log)));
   const backfills = new BackfillStore(await bus.kv(BUCKETS.backfills));
   const queue = await bus.queue(JOBS, JOBS_OPTIONS);
   const leaders = await bus.kv(BUCKETS.leaders, { ttlMs: LEADER_TTL_MS });

@@ -113,16 +113,15 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
         ...(known ? [] : [{ field: "state", problem: `${state} is not a state of windows` }]),
       ]);
       const pipe = lookUp(catalog, "pipe", parent);
-      const stored = await windows.list(bare(parent));
+      const index = await windows.index(bare(parent));
+      const fromUs = pageToken === "" ? undefined : BigInt(pageToken);
+      const grid = pipe.effective?.begin ? gridOfPipe(pipe) : undefined;
       const page = pageWindows({
-        grid: pipe.effective?.begin ? gridOfPipe(pipe) : undefined,
-        nowUs: usOfMs(nowMs()),
-        stored: stored.map(({ window }) => window),
-        state,
-        fromUs: pageToken === "" ? undefined : BigInt(pageToken),
+        ...{ grid, nowUs: usOfMs(nowMs()), stored: index.from(fromUs), state, fromUs },
         pageSize: Math.min(pageSize || DEFAULT_PAGE, MAX_PAGE),
       });
-      return { windows: [...page.windows], nextPageToken: page.nextUs?.toString() ?? "" };
+      const shown = await windows.show(bare(parent), page.windows, grid?.chunkUs ?? 0n);
+      return { windows: shown, nextPageToken: page.nextUs?.toString() ?? "" };
     },
 
     async previewSchedule({ schedule, key, count }) {

@@ -127,7 +127,7 @@ export class Term implements AsyncDisposable {
   async #repair(): Promise<void> {
     const { windows, catalog, log } = this.#ports;
     const pipeOf = (id: string) => find(catalog, "pipe", `pipes/${id}`);
-    const sent = await resendClaims(this.#ports, await windows.list(""), pipeOf, { epoch: this.epoch, manual: false });
+    const sent = await resendClaims(this.#ports, await windows.live(), pipeOf, { epoch: this.epoch, manual: false });
     this.#repaired = true;
     if (sent > 0) log.info({ sent }, "queued windows that were claimed and not sent");
   }

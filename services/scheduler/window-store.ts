@@ -3,8 +3,14 @@ import { Verification, Window, WindowState } from "../../proto/gen/millrace/sche
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import type { Kv, KvEntry } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { compactTime, microsOf, timestampOf } from "../kit/time.ts";
+import { compactTime, microsOf, parseTime, timestampOf } from "../kit/time.ts";
+import { WindowIndex } from "./window-index.ts";
+import type { WindowMirror } from "./window-mirror.ts";
+import type { WindowPage } from "./window-pages.ts";
 import type { KnownWindow, PlannedWindow, WindowStanding } from "./windows.ts";
+
+/** No pipe's: their names begin with a letter. Written to learn that everything before it was seen. */
+export const MARK = "_seen";
 
 export interface StoredWindow {
   /** Bare id of the pipe. */
@@ -20,6 +26,9 @@ export interface Claim {
   readonly former: StoredWindow | undefined;
 }
 
+/** Reads in flight. */
+const READS = 256;
+
 const STANDINGS: Readonly<Record<number, WindowStanding>> = {
   [WindowState.RUNNING]: "running",
   [WindowState.DONE]: "done",
@@ -29,14 +38,57 @@ const STANDINGS: Readonly<Record<number, WindowStanding>> = {
 
 export class WindowStore {
   readonly #kv: Kv;
+  readonly #mirror: WindowMirror | undefined;
 
-  constructor(kv: Kv) {
+  /** Without a mirror, whoever asks for an index pays for reading all windows of the pipe. */
+  constructor(kv: Kv, mirror?: WindowMirror) {
     this.#kv = kv;
+    this.#mirror = mirror;
+  }
+
+  /** Of a pipe by its bare id, with everything that was stored before the call. Errors: `unavailable`. */
+  async index(pipe: string): Promise<WindowIndex> {
+    if (this.#mirror) return this.#mirror.pipe(pipe);
+    const index = new WindowIndex();
+    for (const stored of await this.list(pipe)) index.put(stored);
+    return index;
+  }
+
+  /** Windows of all pipes, all those among them that are at work. */
+  live(): Promise<readonly StoredWindow[]> {
+    return this.#mirror?.live() ?? this.list("");
   }
 
   /** Windows of one pipe by its bare id, or of all for "". In no particular order. */
   async list(pipe: string): Promise<StoredWindow[]> {
-    return (await this.#kv.list(pipe === "" ? "" : encodeKeyPart(pipe))).map(toStored);
+    const entries = await this.#kv.list(pipe === "" ? "" : encodeKeyPart(pipe));
+    return entries.filter(({ key }) => key !== MARK).map(toStored);
+  }
+
+  /** The state of each window of a pipe, and of each that is written then. */
+  async *watch(pipe: string, signal: AbortSignal): AsyncGenerator<WindowState> {
+    for await (const change of this.#kv.watch(encodeKeyPart(pipe), signal)) {
+      if (change.type === "put") yield Window.decode(change.value).state;
+    }
+  }
+
+  async get(pipe: string, beginUs: bigint): Promise<StoredWindow | undefined> {
+    const entry = await this.#kv.get(keyOf(pipe, beginUs));
+    return entry && toStored(entry);
+  }
+
+  /** Windows of a page, whole: an index has no more of them than numbers. */
+  async show(pipe: string, picked: WindowPage["windows"], chunkUs: bigint): Promise<Window[]> {
+    const show = async ({ beginUs, state }: WindowPage["windows"][number]) => {
+      const stored = state === WindowState.MISSING ? undefined : await this.get(pipe, beginUs);
+      const [begin, end] = [timestampOf(beginUs), timestampOf(beginUs + chunkUs)];
+      return stored?.window ?? Window.fromPartial({ begin, end, state: WindowState.MISSING });
+    };
+    const shown: Window[] = [];
+    for (let at = 0; at < picked.length; at += READS) {
+      shown.push(...(await Promise.all(picked.slice(at, at + READS).map(show))));
+    }
+    return shown;
   }
 
   /** Marks a window as running. Undefined when another was faster. */
@@ -112,6 +164,14 @@ export function toKnown({ window }: StoredWindow): KnownWindow {
 
 const keyOf = (pipe: string, beginUs: bigint) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
 
-function toStored({ key, value, revision }: KvEntry): StoredWindow {
+/** `weather=2Edaily.20120101T000000_500000Z` → the microseconds of 2012-01-01T00:00:00.5Z. */
+export function beginOfKey(key: string): bigint {
+  const [, date = "", hour, minute, second, micros = ""] = BEGIN.exec(key) ?? [];
+  const day = date.replace(/(\d\d)(\d\d)$/, "-$1-$2");
+  return parseTime(`${day}T${hour}:${minute}:${second}${micros.replace("_", ".")}Z`, "key");
+}
+const BEGIN = /\.(\d+)T(\d\d)(\d\d)(\d\d)(_\d+)?Z$/;
+
+export function toStored({ key, value, revision }: KvEntry): StoredWindow {
   return { pipe: decodeKeyPart(key.slice(0, key.indexOf("."))), window: Window.decode(value), revision };
 }

@@ -12,6 +12,18 @@ export interface KnownWindow {
   readonly updatedUs: bigint;
 }
 
+/**
+ * Windows that are done and were fetched to their end, as columns of numbers, by begin. One whose end is NaN is none.
+ */
+export interface WholeWindows {
+  readonly count: number;
+  readonly begins: Float64Array;
+  readonly ends: Float64Array;
+  /** When their standing last changed. */
+  readonly updated: Float64Array;
+  readonly rows: Float64Array;
+}
+
 /** Windows are [begin + k × chunk, begin + (k + 1) × chunk). */
 export interface Grid {
   readonly beginUs: bigint;
@@ -26,6 +38,8 @@ export interface WindowPlanInput extends Grid {
   /** The due moment: nothing later than it is asked for, and what was fetched since it is not fetched again. */
   readonly nowUs: bigint;
   readonly known: Iterable<KnownWindow>;
+  /** Others than those in `known`. */
+  readonly whole?: WholeWindows | undefined;
   /** Also windows that are done. */
   readonly refetch: boolean;
   /** With `refetch`, done windows that changed since this were fetched for it already; undefined: none was. */
@@ -34,6 +48,8 @@ export interface WindowPlanInput extends Grid {
   readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
   /** A running window whose standing last changed before this is taken for lost, and queued again. */
   readonly lostBeforeUs: bigint;
+  /** At most this many windows, the first ones; undefined: all. */
+  readonly limit?: number | undefined;
 }
 
 export interface PlannedWindow {
@@ -46,8 +62,10 @@ export interface PlannedWindow {
 export interface WindowPlan {
   /** By begin. */
   readonly queue: readonly PlannedWindow[];
-  /** Windows in the range that need nothing. */
+  /** Windows in the range that need nothing, of those that were looked at. */
   readonly skipped: number;
+  /** The first window that needs fetching and was left out for the limit. */
+  readonly nextUs: bigint | undefined;
 }
 
 export function planWindows(input: WindowPlanInput): WindowPlan {
@@ -71,10 +89,11 @@ export function planWindows(input: WindowPlanInput): WindowPlan {
     const untilUs = earlier(endUs, horizonUs);
     const backtracked = input.backtrackUs > 0n && endUs > againUs;
     if (needs(known.get(atUs), { atUs, endUs, untilUs, backtracked }, input)) {
+      if (queue.length === input.limit) return { queue, skipped, nextUs: atUs };
       queue.push({ beginUs: atUs, endUs, untilUs });
     } else skipped += 1;
   }
-  return { queue, skipped };
+  return { queue, skipped, nextUs: undefined };
 }
 
 /**
@@ -96,7 +115,30 @@ function sortKnown(input: WindowPlanInput, slots: number, againUs: bigint) {
     if (exact && whole && slot < slots && window.standing === "done" && !refetch) settled[slot] = 1;
     else known.set(window.beginUs, window);
   }
+  if (input.whole) settle(settled, input.whole, input, againIs);
   return { settled, known };
+}
+
+/** Of whole windows only those are left out that are wanted again, or do not lie on the grid. */
+function settle(settled: Uint8Array, whole: WholeWindows, input: WindowPlanInput, againIs: number): void {
+  const { count, begins, ends, updated } = whole;
+  const [begin, chunk, now] = [Number(input.beginUs), Number(input.chunkUs), Number(input.nowUs)];
+  const refetchBefore = input.refetch ? Number(input.refetchBeforeUs ?? Number.POSITIVE_INFINITY) : 0;
+  for (let i = 0; i < count; i += 1) {
+    const at = begins[i] as number;
+    const end = ends[i] as number;
+    const since = updated[i] as number;
+    if (end - at !== chunk || since < refetchBefore || (end > againIs && since < now)) continue;
+    const slot = (at - begin) / chunk;
+    if (slot >= 0 && slot < settled.length && Number.isInteger(slot)) settled[slot] = 1;
+  }
+}
+
+/** Whether a planned window still needs fetching, by how it stands now. */
+export function isWanted(window: KnownWindow, planned: PlannedWindow, input: Omit<WindowPlanInput, "known">): boolean {
+  const { beginUs: atUs, endUs, untilUs } = planned;
+  const againUs = gridFloor(input, input.nowUs - 1n) - input.backtrackUs;
+  return needs(window, { atUs, endUs, untilUs, backtracked: input.backtrackUs > 0n && endUs > againUs }, input);
 }
 
 /** How many windows there are from the begin to `nowUs`: what a plan or a listing costs. */
@@ -118,7 +160,7 @@ interface Slot {
   readonly backtracked: boolean;
 }
 
-function needs(window: KnownWindow | undefined, slot: Slot, input: WindowPlanInput): boolean {
+function needs(window: KnownWindow | undefined, slot: Slot, input: Omit<WindowPlanInput, "known">): boolean {
   if (!window) return true;
   if (window.standing === "running") return window.updatedUs < input.lostBeforeUs;
   // Another length than the grid's: the chunk was changed since.

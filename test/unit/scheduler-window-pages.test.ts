@@ -1,20 +1,20 @@
 /** Pages of windows: stored ones and gaps by begin, none twice, none lost between pages. */
 import { expect, test } from "vitest";
-import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { microsOf, timestampOf } from "../../services/kit/time.ts";
+import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { pageWindows } from "../../services/scheduler/window-pages.ts";
 
 const grid = { beginUs: 100n, endUs: undefined, chunkUs: 10n };
-const window = (beginUs: bigint, state: WindowState = WindowState.DONE) =>
-  Window.fromPartial({ begin: timestampOf(beginUs), end: timestampOf(beginUs + 10n), state });
+const window = (beginUs: bigint, state: WindowState = WindowState.DONE) => ({ beginUs, state });
 const base = { grid, nowUs: 155n, stored: [], state: WindowState.UNSPECIFIED, fromUs: undefined, pageSize: 100 };
 
 function allPages(over: Partial<Parameters<typeof pageWindows>[0]>) {
   const seen: string[] = [];
   let fromUs: bigint | undefined;
   do {
-    const page = pageWindows({ ...base, ...over, fromUs });
-    seen.push(...page.windows.map((w) => `${microsOf(w.begin)}${w.state === WindowState.MISSING ? "?" : ""}`));
+    const given = [...(over.stored ?? [])].filter((w) => fromUs === undefined || w.beginUs >= fromUs);
+    const stored = given.sort((a, b) => Number(a.beginUs - b.beginUs));
+    const page = pageWindows({ ...base, ...over, stored, fromUs });
+    seen.push(...page.windows.map((w) => `${w.beginUs}${w.state === WindowState.MISSING ? "?" : ""}`));
     fromUs = page.nextUs;
   } while (fromUs !== undefined);
   return seen;
