@@ -19,12 +19,12 @@ import {
   FUNCTION,
   GLOBAL,
   importedCounts,
-  MEMORY,
   readSections,
   readSegments,
   TYPE,
   unsigned,
   vector,
+  withRoom,
   writeSections,
 } from "../runtimes/sections.js";
 import { dataSection } from "../runtimes/snapshot.js";
@@ -102,18 +102,9 @@ function initialising(wasm, kept) {
   const last = segments.at(-1);
   const bytes = new Uint8Array(last ? last.at + last.bytes.length : 0);
   for (const segment of segments) bytes.set(segment.bytes, segment.at);
-  sections.set(MEMORY, withRoom(section(MEMORY)));
   sections.delete(DATA_COUNT);
   sections.set(DATA, dataSection(bytes, GAP_BYTES));
-  return writeSections(sections);
-}
-
-/** A memory with more pages to begin with, and no maximum: the registry writes one. @param {Uint8Array} section */
-function withRoom(section) {
-  const cursor = new Cursor(section);
-  cursor.number();
-  cursor.byte();
-  return vector([Buffer.concat([Buffer.of(0), unsigned(cursor.number() + ROOM_PAGES)])]);
+  return withRoom(writeSections(sections), ROOM_PAGES);
 }
 
 /**

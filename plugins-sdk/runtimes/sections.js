@@ -132,6 +132,23 @@ export function countOf(section) {
   return section ? new Cursor(section).number() : 0;
 }
 
+/**
+ * A module whose memory has `pages` more to begin with, so that a small call need not grow it: hosts keep memories for
+ * the next call, but not those that have grown. Its maximum goes: the registry writes one.
+ * @param {Uint8Array} module
+ * @param {number} pages
+ */
+export function withRoom(module, pages) {
+  const sections = readSections(module);
+  const memory = sections.get(MEMORY);
+  if (!memory) return module;
+  const cursor = new Cursor(memory);
+  cursor.number();
+  cursor.byte();
+  sections.set(MEMORY, vector([Buffer.concat([Buffer.of(0), unsigned(cursor.number() + pages)])]));
+  return writeSections(sections);
+}
+
 /** How many functions and globals a module imports; its own begin behind them. @param {Sections} sections */
 export function importedCounts(sections) {
   const counts = { functions: 0, globals: 0 };

@@ -8,6 +8,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { BuildError, buildBundle, CACHE, runAsProgram } from "../bundle/bundle.js";
+import { withRoom } from "../runtimes/sections.js";
 
 export { BuildError };
 
@@ -27,6 +28,8 @@ const PROFILE = {
 };
 /** A quarter of what linkers give: each call gets memory of its own, and it must be made empty. */
 const LINK = `target.${TARGET}.rustflags=["-Clink-arg=-zstack-size=262144"]`;
+/** What small calls allocate, in pages of 64 KiB. */
+const ROOM_PAGES = 2;
 /** Anything else in the folder may be compiled in. */
 const NOT_SOURCES = ["plugin.json", "static", "docs", "target", "node_modules", ".git"];
 
@@ -36,6 +39,7 @@ const rust = {
   sources: async (root) => [
     { base: root, files: await sourcesIn(root, [...NOT_SOURCES, "Cargo.lock"]) },
     { base: SDK, files: await sourcesIn(SDK, [...NOT_SOURCES, "Cargo.lock", "template", "example", "README.md"]) },
+    { base: join(SDK, "../runtimes"), files: ["sections.js"] },
   ],
   toolchain: async () => `${await compilerVersion()}\n${JSON.stringify(PROFILE)}\n${LINK}`,
   compile,
@@ -99,7 +103,7 @@ async function compile(root) {
     const fix = 'Cargo.toml needs [lib] with crate-type = ["cdylib"]';
     throw new BuildError(`${basename(root)}: cargo made ${modules.join(", ") || "no module"}; ${fix}`);
   }
-  return new Uint8Array(await readFile(join(built, module)));
+  return withRoom(new Uint8Array(await readFile(join(built, module))), ROOM_PAGES);
 }
 
 /** @param {string} root @param {readonly string[]} others */

@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { BuildError, buildBundle, CACHE, listed, runAsProgram } from "../bundle/bundle.js";
+import { withRoom } from "../runtimes/sections.js";
 
 export { BuildError };
 
@@ -34,6 +35,8 @@ const FLAGS = [
 
 /** A sixty-fourth of what Zig gives: each call gets memory of its own, and it must be made empty. */
 const STACK = ["--stack", "262144"];
+/** What small calls allocate, in pages of 64 KiB. */
+const ROOM_PAGES = 2;
 
 /** @type {import("../bundle/bundle.js").Language} */
 const zig = {
@@ -41,6 +44,7 @@ const zig = {
   sources: async (root) => [
     { base: root, files: await listed(root, ["src"]) },
     { base: SDK, files: ["build.js", ...(await listed(SDK, ["src"]))] },
+    { base: join(SDK, "../runtimes"), files: ["sections.js"] },
   ],
   toolchain: async () => `${(await compiler()).version}\n${[...FLAGS, ...STACK].join(" ")}`,
   compile,
@@ -102,7 +106,7 @@ async function compile(root) {
     await run(program, flags, options).catch((error) => {
       throw new BuildError(`${basename(root)} does not compile\n${error.stderr?.trim() || error}`);
     });
-    return new Uint8Array(await readFile(module));
+    return withRoom(new Uint8Array(await readFile(module)), ROOM_PAGES);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

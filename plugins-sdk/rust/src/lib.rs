@@ -21,6 +21,8 @@ mod abi;
 pub mod context;
 mod error;
 mod fetch;
+#[cfg(target_arch = "wasm32")]
+mod heap;
 mod host;
 mod http;
 mod json;
@@ -42,6 +44,10 @@ pub use network::{Snmp, Socket, SocketReply, ping};
 pub use poll::{DiscoverCall, Discovered, Metrics, PollCall, Resource};
 pub use route::{Answer, RouteCall};
 pub use time::{DAY_US, SECOND_US, Time};
+
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap::new();
 
 /// What an export can be called with: made of the call's input.
 pub trait Call: Sized {

@@ -9,7 +9,7 @@
 
 const std = @import("std");
 
-pub const gpa = std.heap.wasm_allocator;
+pub const gpa = @import("heap.zig").allocator;
 pub const second_us: i64 = 1_000_000;
 pub const day_us: i64 = 86_400 * second_us;
 /// A batch of emitted rows goes out when it is this large.
