@@ -2,7 +2,7 @@
 
 import { building } from "./build-progress.ts";
 import { buildAside } from "./build-thread.ts";
-import type { Command } from "./command.ts";
+import { type Command, Misuse } from "./command.ts";
 import { newPlugin } from "./new-plugin.ts";
 
 const PLUGIN = "<folder-bundle-or-wasm>";
@@ -74,7 +74,23 @@ export const authorCommands: readonly Command[] = [
     path: "plugin verify",
     args: "[folder-bundle-or-wasm]",
     doc: "Judges a plugin by the conformance kit, with a score and reasons. Exit 1 below 100.",
-    flags: {},
-    run: async (invocation) => (await import("./plugin-verify.ts")).verifyPlugin(invocation),
+    flags: {
+      all: { type: "boolean", doc: "every language's template and example instead, timed, in a table" },
+      language: { type: "string", doc: "with --all: only these, with commas" },
+      calls: { type: "string", doc: "calls over which memory must stay flat (default 10,000)" },
+    },
+    async run(invocation) {
+      const { args, flags } = invocation;
+      if ((flags.all === true) === (args[0] !== undefined)) throw new Misuse("name a plugin, or --all");
+      if (flags.all) await (await import("./verify-table.ts")).verifyAll(invocation);
+      else await (await import("./plugin-verify.ts")).verifyPlugin(invocation);
+    },
+  },
+  {
+    path: "plugin pack",
+    args: "<folder>",
+    doc: "Writes the bundle that a registry takes, checked, with its sha256. The same input gives the same bytes.",
+    flags: { out: { type: "string", short: "o", doc: "the file to write (default: NAME-VERSION.tgz)" } },
+    run: async (invocation) => (await import("./plugin-pack.ts")).packPlugin(invocation),
   },
 ];

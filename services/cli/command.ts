@@ -17,6 +17,8 @@ export function wholeFlag(flags: Invocation["flags"], name: string, [low, high]:
 
 export interface Flag {
   readonly type: "string" | "boolean";
+  /** One letter. */
+  readonly short?: string;
   readonly doc: string;
 }
 

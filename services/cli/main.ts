@@ -19,8 +19,8 @@ function find(words: readonly string[]): readonly [Command, readonly string[]] |
 
 async function usage(command: Command): Promise<string> {
   const flags = { ...command.flags, ...globalFlags };
-  const rows = Object.entries(flags).map(([name, { type, doc }]) => [
-    `--${name}${type === "string" ? " VALUE" : ""}`,
+  const rows = Object.entries(flags).map(([name, { type, short, doc }]) => [
+    `${short ? `-${short}, ` : ""}--${name}${type === "string" ? " VALUE" : ""}`,
     doc,
   ]);
   const width = Math.max(...rows.map(([name = ""]) => name.length));
@@ -67,7 +67,7 @@ async function run(argv: readonly string[]): Promise<number> {
 
 function read(command: Command, argv: readonly string[]) {
   const options = Object.fromEntries(
-    Object.entries({ ...command.flags, ...globalFlags }).map(([name, { type }]) => [name, { type }]),
+    Object.entries({ ...command.flags, ...globalFlags }).map(([name, { doc: _, ...option }]) => [name, option]),
   );
   let parsed: ReturnType<typeof parseArgs>;
   try {

@@ -1,5 +1,4 @@
 /** Commands about plugins and their instances. */
-import { readFile, stat } from "node:fs/promises";
 import { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
 import { Plugin, PluginState, PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
@@ -7,25 +6,15 @@ import { PluginsService, PublishPluginResponse } from "../../proto/gen/millrace/
 import { Fault } from "../kit/fault.ts";
 import { apiOf, enumName, named, showTime, untilWhen } from "./api.ts";
 import { building } from "./build-progress.ts";
-import { buildAside } from "./build-thread.ts";
 import { PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
 import { jsonFlag } from "./json-flag.ts";
+import { bundleOf } from "./plugin-pack.ts";
 import { restJson } from "./rest-json.ts";
-import { type Terminal, table } from "./terminal.ts";
+import { table } from "./terminal.ts";
 
 const instanceJson = (instance: Instance | undefined) =>
   instance && restJson("millrace.registry.v1.Instance", Instance, instance);
-
-/** A bundle as it is, or a source folder built first. */
-async function bundleOf(path: string, terminal: Terminal): Promise<Buffer> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found) {
-    const fix = "name a bundle (.tgz) or a plugin's folder";
-    throw Fault.invalid("plugin publish", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
-  }
-  return readFile(found.isDirectory() ? (await buildAside(path, building(terminal))).path : path);
-}
 
 export const pluginCommands: readonly Command[] = [
   {
@@ -34,7 +23,7 @@ export const pluginCommands: readonly Command[] = [
     doc: "Checks a bundle and stores it as a version; a source folder is built first.",
     flags: { check: { type: "boolean", doc: "check only, store nothing" } },
     async run(invocation) {
-      const bundle = await bundleOf(invocation.args[0] as string, invocation.terminal);
+      const bundle = await bundleOf(invocation.args[0] as string, building(invocation.terminal));
       using api = apiOf(invocation);
       const request = { bundle, validateOnly: invocation.flags.check === true };
       const response = await api.call(PluginsService.publishPlugin, request);

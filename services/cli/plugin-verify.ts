@@ -7,6 +7,7 @@ import type {
   Check,
   HostReply,
   judge,
+  KitOptions,
   Report,
   Scenario,
   Subject,
@@ -21,7 +22,7 @@ import { root } from "./build.ts";
 import { building } from "./build-progress.ts";
 import { readCases } from "./case-file.ts";
 import { runOf } from "./case-run.ts";
-import type { Invocation } from "./command.ts";
+import { type Invocation, wholeFlag } from "./command.ts";
 import { configOf, inputOf } from "./local-input.ts";
 import { type LocalPlugin, openPlugin } from "./local-plugin.ts";
 import { GOOD } from "./plugin-call.ts";
@@ -37,27 +38,33 @@ export interface Judged {
   readonly report: Report;
 }
 
-export async function verifyPlugin({ args, terminal, env }: Invocation): Promise<void> {
+export async function verifyPlugin({ args, flags, terminal, env }: Invocation): Promise<void> {
   const [path = ""] = args;
   const opened = await openPlugin(path, building(terminal)).catch((thrown) => refusedReport(path, Fault.from(thrown)));
   if ("report" in opened) return tell(opened, terminal);
   const scenarios = await scenariosOf(opened);
   await using bench = await openWorkbench({ env });
   const onCheck = (check: Check) => terminal.note(line(check));
-  tell(await judgePlugin(bench, opened, scenarios, onCheck), terminal);
+  tell(await judgePlugin(bench, opened, scenarios, { onCheck, ...callsOf(flags) }), terminal);
+}
+
+/** For a first look, and for CI. */
+export function callsOf(flags: Invocation["flags"]): KitOptions {
+  const calls = wholeFlag(flags, "calls", [1, 1_000_000]);
+  return calls === undefined ? {} : { calls };
 }
 
 export async function judgePlugin(
   bench: Workbench,
   plugin: LocalPlugin,
   scenarios: readonly Scenario[],
-  onCheck?: (check: Check) => void,
+  options: KitOptions = {},
 ): Promise<Judged> {
   const kit = (await import(pathToFileURL(join(root, "plugins-sdk/conformance/kit.js")).href)) as {
     judge: typeof judge;
   };
   const subject: Subject = { manifest: plugin.manifestJson, facts: plugin.facts, scenarios };
-  const report = await kit.judge(subject, callOn(bench, plugin), { ...(onCheck && { onCheck }) });
+  const report = await kit.judge(subject, callOn(bench, plugin), options);
   return { plugin: plugin.manifest.name, version: plugin.manifest.version, report };
 }
 
