@@ -27,6 +27,10 @@ export interface Collection<T extends { readonly name: string }> {
     pageToken: string,
     filter: string,
   ): Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>;
+  /** What is known of each beside itself, by name: cells of the list, lines of `show`. What is away is left out. */
+  beside?(api: Api, names: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>>;
+  /** Heads of the cells that `beside` gives. */
+  readonly besideHeads?: readonly string[];
   get?(api: Api, name: string): Promise<T | undefined>;
   /** Sets ENABLED or PAUSED; the note says why. */
   setPaused?(api: Api, name: string, paused: boolean, note: string): Promise<T | undefined>;
@@ -53,6 +57,13 @@ export function commandsOf<T extends { readonly name: string }>(collection: Coll
     return item;
   };
 
+  /** A list is worth showing without it. */
+  const lookBeside = async (api: Api, items: readonly T[]) => {
+    const names = items.map(({ name }) => name);
+    const found = names.length ? await collection.beside?.(api, names).catch(() => undefined) : undefined;
+    return found ?? new Map<string, Readonly<Record<string, string>>>();
+  };
+
   const commands: Command[] = [
     {
       path: `${noun} list`,
@@ -63,12 +74,19 @@ export function commandsOf<T extends { readonly name: string }>(collection: Coll
         using api = apiOf(invocation);
         const all = await pages((pageToken) => collection.list(api, pageToken, textOf(invocation.flags.tags)));
         const items = all.flatMap((page) => page.items);
+        const heads = collection.besideHeads ?? [];
+        const beside = invocation.terminal.json ? undefined : await lookBeside(api, items);
+        const cells = (item: T) => heads.map((head) => beside?.get(item.name)?.[head] ?? "");
         invocation.terminal.result(
           () => items.map(json),
           () =>
             table(
-              [noun, ...Object.keys(columns)],
-              items.map((item) => [bare(item.name), ...Object.values(columns).map((cell) => cell(item))]),
+              [noun, ...Object.keys(columns), ...heads],
+              items.map((item) => [
+                bare(item.name),
+                ...Object.values(columns).map((column) => column(item)),
+                ...cells(item),
+              ]),
             ),
         );
       },
@@ -83,10 +101,11 @@ export function commandsOf<T extends { readonly name: string }>(collection: Coll
       async run(invocation) {
         using api = apiOf(invocation);
         const name = nameOf(invocation);
-        const item = json(found(await get(api, name), name));
+        const item = found(await get(api, name), name);
+        const beside = invocation.terminal.json ? undefined : (await lookBeside(api, [item])).get(item.name);
         invocation.terminal.result(
-          () => item,
-          () => detail(item),
+          () => json(item),
+          () => detail({ ...(json(item) as object), ...beside }),
         );
       },
     });

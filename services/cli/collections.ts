@@ -9,13 +9,30 @@ import { Poller, PollerKind, PollerState } from "../../proto/gen/millrace/regist
 import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
 import { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { ResourcesService } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
+import { FreshnessService, type PipeFreshness } from "../../proto/gen/millrace/results/v1/freshness_service.ts";
 import { bare } from "../../proto/names.ts";
+import { formatDuration } from "../kit/time.ts";
 import { enumName } from "./api.ts";
 import { type Collection, commandsOf, DELETE_DEADLINE_MS, firstLine, PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
 
 const STATE = ["state", "state_reason"];
 const cascade = (doc: string) => ({ cascade: { type: "boolean", doc } }) as const;
+
+const MS_PER_S = 1_000;
+const UNITS_S = [86_400, 3_600, 60];
+
+/** `2h ago`, `2h ago, late: over 1h`, `never`. */
+function freshText({ fetchedUntil, ageSeconds, objectiveSeconds, late }: PipeFreshness): string {
+  // One unit is enough: nobody asks for the seconds of days.
+  const unit = (seconds: number) => UNITS_S.find((one) => seconds >= 2 * one) ?? 1;
+  const span = (seconds: number) => {
+    const step = unit(seconds);
+    return formatDuration(Math.floor(seconds / step) * step * MS_PER_S);
+  };
+  const age = fetchedUntil ? `${span(ageSeconds)} ago` : "never";
+  return late ? `${age}, late: over ${span(objectiveSeconds)}` : age;
+}
 
 const plugins: Collection<Plugin> = {
   noun: "plugin",
@@ -92,6 +109,16 @@ const pipes: Collection<Pipe> = {
   async list(api, pageToken, filter) {
     const page = await api.call(PipesService.listPipes, { ...PAGE, pageToken, filter });
     return { items: page.pipes, nextPageToken: page.nextPageToken };
+  },
+  besideHeads: ["fresh"],
+  async beside(api, names) {
+    const ask = (pipes: readonly string[]) =>
+      api.call(FreshnessService.listFreshness, { ...PAGE, pageToken: "", late: false, pipes: [...pipes] });
+    const parts = Array.from({ length: Math.ceil(names.length / PAGE.pageSize) }, (_, i) =>
+      names.slice(i * PAGE.pageSize, (i + 1) * PAGE.pageSize),
+    );
+    const all = (await Promise.all(parts.map(ask))).flatMap((page) => page.pipes);
+    return new Map(all.map((pipe) => [pipe.name, { fresh: freshText(pipe) }]));
   },
   get: async (api, name) => (await api.call(PipesService.getPipe, { name })).pipe,
   async setPaused(api, name, paused, stateReason) {

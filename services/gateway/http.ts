@@ -37,7 +37,7 @@ export interface HttpOptions {
   readonly gate: Gate;
   readonly plugins: PluginRoutes;
   readonly metrics: Metrics;
-  readonly metricsText: () => string;
+  readonly metricsText: () => Promise<string>;
   readonly readiness: () => Promise<Readiness>;
   readonly pages: ReadonlyMap<string, PageFile>;
   readonly landing: (mayList: boolean) => string;
@@ -184,7 +184,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpDoor> {
     "/metrics",
     guarded(async (request, reply) => {
       gate.check(request.headers.authorization);
-      await reply.type("text/plain; version=0.0.4; charset=utf-8").send(options.metricsText());
+      await reply.type("text/plain; version=0.0.4; charset=utf-8").send(await options.metricsText());
       return "/metrics";
     }, "watch"),
   );

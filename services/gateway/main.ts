@@ -15,6 +15,7 @@ import { requireToken, gate as tokenGate } from "./auth.ts";
 import { local, remote, route } from "./back-ends.ts";
 import { contextsService } from "./contexts-service.ts";
 import { followExecutors } from "./executors.ts";
+import { freshnessText } from "./freshness-service.ts";
 import { executorServices } from "./functions-service.ts";
 import { openHttp } from "./http.ts";
 import { gatewayMetrics } from "./metrics.ts";
@@ -105,7 +106,7 @@ export async function start(config: Config<typeof settings>, { bus, results, log
       gate,
       plugins: pluginRoutes({ catalog, executors, gate, readBlob, log }),
       metrics,
-      metricsText: () => metrics.text(executors.state()),
+      metricsText: async () => metrics.text(executors.state()) + (await freshnessText({ results, catalog })),
       readiness: look,
       pages: await readPages(),
       landing: (mayList) => landingPage(catalog, mayList),

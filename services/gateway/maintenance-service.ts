@@ -2,15 +2,16 @@
 import { all, type Entity, find } from "../../proto/catalog.ts";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { type MaintenanceServer, MaintenanceService } from "../../proto/gen/millrace/results/v1/maintenance_service.ts";
-import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare, runIds } from "../../proto/names.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { ask, type Channel, type Service, service } from "../kit/grpc.ts";
-import { compactTime, microsOf, timestampOf } from "../kit/time.ts";
+import { compactTime, microsOf, parseDuration, timestampOf } from "../kit/time.ts";
 import type { Results, RunRecord } from "../results/records.ts";
 import { forgetWindow, listWindows, markStale, type PipeWindow, type Span } from "./pipe-windows.ts";
 import { nameIn } from "./resource-names.ts";
@@ -52,7 +53,9 @@ export function maintenanceService(ports: MaintenancePorts): Service {
     async *verifyPipe(request, { signal }) {
       const { id, dataset, pipe } = pipeOf(request.name);
       const windows = await ports.windows();
-      const fetched = (await listWindows(windows, id, spanOf(request))).filter(({ window }) => window.fetchedUntil);
+      const fetched = (await listWindows(windows, id, spanOf(request))).filter(
+        ({ window }) => window.fetchedUntil && !mayBeOver(window, pipe.effective),
+      );
       const target = pipe.name;
       const commits = new Map((await results.committedRuns({ dataset, target })).map((run) => [run.runId, run]));
       for (let at = 0; at < fetched.length; at += VERIFIED_AT_ONCE) {
@@ -154,6 +157,14 @@ function problemOf({ window }: PipeWindow, counted: number): string {
 }
 
 const nowUs = () => BigInt(Date.now()) * 1_000n;
+
+/** Whether retention or ttl may have taken rows of a window: then there is nothing to compare. */
+function mayBeOver({ begin, updateTime }: Window, parameters: PipeParameters | undefined): boolean {
+  const agoUs = (time: Timestamp | undefined) => nowUs() - microsOf(time);
+  const over = (limit: string | undefined, ageUs: bigint) =>
+    limit ? ageUs >= BigInt(parseDuration(limit, "limit")) * 1_000n : false;
+  return over(parameters?.retention, agoUs(begin)) || over(parameters?.ttl, agoUs(updateTime));
+}
 
 function emptyCommit(run: RunRecord, fence: bigint): RunRecord {
   const at = nowUs();

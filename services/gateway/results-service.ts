@@ -17,6 +17,7 @@ import {
   type RunRecord,
 } from "../results/records.ts";
 import { exportQuery, exportRows } from "./export.ts";
+import { freshnessService } from "./freshness-service.ts";
 import { type MaintenancePorts, maintenanceService } from "./maintenance-service.ts";
 import { rejectsService } from "./rejects-service.ts";
 import { nameIn } from "./resource-names.ts";
@@ -38,6 +39,7 @@ export const resultServices = (ports: MaintenancePorts): readonly Service[] => [
     queryMethods(ports.results, (pipe) => find(ports.catalog, "pipe", pipe)?.dataset),
   ),
   rejectsService(ports),
+  freshnessService(ports),
   maintenanceService(ports),
 ];
 

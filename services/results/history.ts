@@ -45,6 +45,19 @@ export async function readRows(store: Store, datasets: Datasets, request: ReadRo
   return { rows, nextCursor: writeToken({ key, skip, asOfMs: at.asOfMs, order }) };
 }
 
+/** A window that is not over yet covers what there was when its run began. */
+export async function fetchedUntil(store: Store): Promise<ReadonlyMap<string, bigint>> {
+  const newest = `SELECT target, executor, outcome, least(assumeNotNull(end), started) AS until
+    FROM ${store.database}.runs
+    WHERE committed = 1 AND kind IN ('fetch', 'sync') AND isNotNull(end)
+    ORDER BY dataset DESC, run_id DESC, fence DESC, finished DESC LIMIT 1 BY dataset, run_id`;
+  const rows = await store.rows<{ target: string; until: string }>(
+    `SELECT target, toString(toUnixTimestamp64Micro(max(until))) AS until FROM (${newest})
+     WHERE executor != 'gateway' AND outcome != 'partial' GROUP BY target`,
+  );
+  return new Map(rows.map(({ target, until }) => [target, BigInt(until)]));
+}
+
 const FILTERS = ["kind", "instance", "target", "resource", "outcome", "dataset", "plugin"] as const;
 
 export async function listRuns(store: Store, filter: RunFilter, page: Page): Promise<RunsPage> {

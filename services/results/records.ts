@@ -400,4 +400,6 @@ export interface Results extends AsyncDisposable {
   dropDataset(dataset: string): Promise<number>;
   /** Begins to delete what commits older than `lagMs` have superseded; resolves with the datasets it does that in. */
   sweep(lagMs: number): Promise<readonly string[]>;
+  /** By target: the newest moment that a committed window covers. What was cleared or came only in part is not there. */
+  fetchedUntil(): Promise<ReadonlyMap<string, bigint>>;
 }

@@ -5,7 +5,7 @@ import { retry } from "../kit/retry.ts";
 import { withoutCredentials } from "./clickhouse-fault.ts";
 import { connectStore } from "./client.ts";
 import { METRICS, openDatasets } from "./datasets.ts";
-import { getRun, listRuns, readRows, runLogs } from "./history.ts";
+import { fetchedUntil, getRun, listRuns, readRows, runLogs } from "./history.ts";
 import { insertSelect } from "./insert-select.ts";
 import { committedRuns, copyRows, countDuplicates, dropDataset, sumRuns, sweepRows } from "./maintenance.ts";
 import { openReader } from "./reader.ts";
@@ -117,6 +117,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     copyRows: (copy) => copyRows(store, datasets, writer, copy),
     dropDataset: (dataset) => dropDataset(store, datasets, dataset),
     sweep: (lagMs) => sweepRows(store, datasets, lagMs),
+    fetchedUntil: () => fetchedUntil(store),
     [Symbol.asyncDispose]: () => life.disposeAsync(),
   };
 }
