@@ -12,6 +12,7 @@ import type { Network } from "./host/reach.ts";
 import { secretCapability } from "./host/secret.ts";
 import { snmpCapability } from "./host/snmp.ts";
 import { socketCapability } from "./host/socket.ts";
+import { costsMore, MAX_ANSWER_COST } from "./json-cost.ts";
 import type { CallLimits, HttpGate } from "./limits.ts";
 import type { Quarantines } from "./quarantine.ts";
 import type { GuestCall, GuestResult, Sandbox } from "./sandbox.ts";
@@ -106,7 +107,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
       };
       const taped = tally.tape?.record(given, secrets.scrubber);
       try {
-        const result = scrubbedResult(await sandbox.call(taped?.call ?? given), secrets.scrubber);
+        const result = scrubbedResult(parseable(await sandbox.call(taped?.call ?? given)), secrets.scrubber);
         taped?.end(result);
         tally.add(result.usage);
         quarantines.note(release, result);
@@ -118,6 +119,14 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
       }
     },
   };
+}
+
+/** Whoever gets the answer parses it, here or in a gateway, on a thread that all share. */
+function parseable(result: GuestResult): GuestResult {
+  if (result.outcome !== "ok" || !costsMore(result.output, MAX_ANSWER_COST)) return result;
+  const message = "the answer has more than 600,000 lists and records, or 6,000,000 values";
+  const error = { code: "too_large", message, retryable: false };
+  return { outcome: "guest_error", output: new Uint8Array(0), error, usage: result.usage };
 }
 
 /** Published before the operator lowered the ceiling. */

@@ -29,6 +29,13 @@ export interface LaneData {
 /** Of one host call: an HTTP body of 16 MiB in base64, and some. The main thread, which all share, copies it. */
 const MAX_REQUEST_BYTES = 24 << 20;
 
+/**
+ * Of one call, and as much as any run may log: nothing leaves a lane while its guest computes, and what is said beyond
+ * would only fill the heap until it is dropped.
+ */
+const MAX_LOG_LINES = 100_000;
+const MAX_LOG_CHARS = 16 << 20;
+
 interface Waiting {
   resolve(response: Uint8Array): void;
   reject(ending: Ending): void;
@@ -49,6 +56,8 @@ class Resident implements EngineCall {
   readonly #seed: string;
   #randomness: Randomness | undefined;
   #hostCalls = 0;
+  #logLines = 0;
+  #logChars = 0;
   waiting: Waiting | undefined;
   abandoned = false;
   nowMs: number;
@@ -89,6 +98,9 @@ class Resident implements EngineCall {
 
   log(level: LogLevel, message: string): void {
     this.#countHostCall();
+    this.#logLines += 1;
+    this.#logChars += message.length;
+    if (this.#logLines > MAX_LOG_LINES || this.#logChars > MAX_LOG_CHARS) return;
     post({ type: "log", id: this.id, level, message });
   }
 

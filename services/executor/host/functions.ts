@@ -1,5 +1,6 @@
 /** The table of host functions that one guest call may use, and the JSON around their requests and answers. */
 import { Fault } from "../../kit/fault.ts";
+import { costsMore, MAX_REQUEST_COST } from "../json-cost.ts";
 import { type CallLimits, HttpBudget, type HttpGate } from "../limits.ts";
 import type { HostFunction } from "../sandbox.ts";
 
@@ -49,8 +50,11 @@ export function hostFunctions(capabilities: Capabilities, limits: CallLimits, ga
   };
 }
 
-/** Errors: `invalid` when the request is not a JSON object. */
+/** Errors: `invalid` when the request is not a JSON object; `too_large` when it has too many values. */
 export function readRequest(name: string, request: Uint8Array): Readonly<Record<string, unknown>> {
+  if (costsMore(request, MAX_REQUEST_COST)) {
+    throw new Fault("too_large", `${name}: the request has more than 20,000 lists and records, or 200,000 values`);
+  }
   const value = parseJson(request);
   if (value !== undefined && isObject(value)) return value;
   throw Fault.invalid(name, [{ field: "request", problem: "is not a JSON object", fix: "send one" }]);
