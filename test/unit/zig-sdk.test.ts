@@ -5,6 +5,7 @@ import { describe as always, test as alwaysTest, expect } from "vitest";
 import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/zig/build.js";
 import { Fault } from "../../services/kit/fault.ts";
 import { describeProbe } from "../harness/probe.ts";
+import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -22,6 +23,8 @@ if (!missing.length) {
     randomIn: "hex",
     crash: { outcome: "guest_error", code: "panicked", message: /crashed as asked/ },
   });
+  describeHelpers("zig", () => buildPlugin(join(PLUGINS, "probe-zig")));
+  describeReuse("zig", () => buildPlugin(join(PLUGINS, "probe-zig")));
 }
 
 test(

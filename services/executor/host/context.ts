@@ -90,7 +90,8 @@ function readAsked(bytes: Uint8Array, own: string | undefined): Asked {
   const isKey = (given: string) =>
     Buffer.byteLength(given) <= MAX_CONTEXT_KEY_BYTES && given.isWellFormed() && (given !== "" || op === "list");
   const key = text("key", asked.key ?? "", isKey, `text of 1 to ${MAX_CONTEXT_KEY_BYTES} bytes`);
-  const { limit = null, after } = asked;
+  const limit = asked.limit ?? null;
+  const after = asked.after ?? undefined;
   const isLimit = limit === null || (Number.isInteger(limit) && Number(limit) >= 1 && Number(limit) <= MAX_LIMIT);
   if (!isLimit) mistakes.push({ field: "limit", problem: `${said(limit)} is out of range`, fix: `1–${MAX_LIMIT}` });
   if (after !== undefined && typeof after !== "string") {

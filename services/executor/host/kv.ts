@@ -186,7 +186,7 @@ function readAsked(bytes: Uint8Array): Asked {
   if (op === "update" && revision === undefined) refuse("revision", "is not set", "as `get` gave it");
   const ttlMs = whole("ttl_ms", ...TTL_MS);
   const limit = whole("limit", 1, MAX_KV_KEYS);
-  const { after } = asked;
+  const after = asked.after ?? undefined;
   if (after !== undefined && typeof after !== "string")
     refuse("after", `${said(after)} is not a key`, "`next` as given");
   if (mistakes.length || !op) throw Fault.invalid("kv", mistakes);

@@ -13,9 +13,11 @@ comptime {
         .register = register,
         .poll = poll,
         .discover = discover,
+        .enrich = enrich,
         .route = route,
         .@"function:roundtrip" = roundtrip,
         .@"function:rewrite" = rewrite,
+        .@"function:helpers" = @import("helpers.zig").helped,
     });
 }
 
@@ -104,7 +106,10 @@ fn register(_: Json) !struct {
 fn poll(run: *millrace.Poll) !void {
     try run.add(.{
         .group = "oven",
-        .dimensions = .{ .resource = run.resource.get("id").text(""), .unit = "°C" },
+        .dimensions = .{
+            .resource = run.resource.get("id").text(""),
+            .unit = run.context.get("unit").get("temperature").text("°C"),
+        },
         .values = .{
             .temperature = millrace.gauge(21.5),
             .polls = millrace.counter(run.previous.get("polls").number(0) + 1),
@@ -126,6 +131,12 @@ fn discover(input: Json) !struct { resources: [2]Oven, complete: bool } {
     const site = input.get("site").text("");
     const ovens = .{ Oven{ .id = "oven-0", .site = site }, Oven{ .id = "oven-1", .site = site } };
     return .{ .resources = ovens, .complete = true };
+}
+
+fn enrich(run: *millrace.Enrich) !void {
+    const speed = .{ .speed = run.config.get("speed"), .of = run.resource.get("id") };
+    try run.add(.{ .namespace = "port", .key = "ø", .value = speed });
+    try run.add(.{ .namespace = "note", .key = "1", .value = "naboen ☃", .resource = "oven-2", .ttl = "5m" });
 }
 
 fn route(call: *millrace.Route) !void {
