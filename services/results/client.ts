@@ -147,7 +147,8 @@ export function mayRecover(fault: Fault): boolean {
 async function sendInsert(client: ClickHouseClient, { sql, body, token, params }: Insert): Promise<number> {
   const { stream, summary } = await client.exec({
     query: sql,
-    values: Readable.from(body, { objectMode: false }),
+    // Only a Buffer is taken as one piece; of any other array each byte would be one.
+    values: Readable.from(Buffer.from(body.buffer, body.byteOffset, body.byteLength), { objectMode: false }),
     query_params: params ?? {},
     clickhouse_settings: { insert_deduplication_token: token, wait_end_of_query: 1 },
   });
