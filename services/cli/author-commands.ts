@@ -93,4 +93,11 @@ export const authorCommands: readonly Command[] = [
     flags: { out: { type: "string", short: "o", doc: "the file to write (default: NAME-VERSION.tgz)" } },
     run: async (invocation) => (await import("./plugin-pack.ts")).packPlugin(invocation),
   },
+  {
+    path: "plugin dev",
+    args: "<folder>",
+    doc: "Watches a folder: each change is built, put into a running `millrace dev`, and run; shows logs and results.",
+    flags: { config: { type: "string", doc: "the instance's config: a JSON object, or @file" } },
+    run: async (invocation) => (await import("./plugin-dev.ts")).developPlugin(invocation),
+  },
 ];
