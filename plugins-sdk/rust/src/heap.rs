@@ -1,5 +1,6 @@
-//! The allocator: first from the memory that the module begins with, as a host makes memory that has grown anew for each
-//! call. Small pieces are powers of two; what is freed is used again; the last piece grows where it is.
+//! The allocator: first from the memory that the module begins with, as a host makes memory that has grown anew for
+//! each call. Pieces come in classes of size, so that what is freed fits the next of its class; the last one grows where
+//! it is.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32::{memory_grow, memory_size};
@@ -10,13 +11,18 @@ const PAGE_BYTES: usize = 65_536;
 const ALIGN: usize = 16;
 /// Pieces up to this are powers of two.
 const SMALL_BYTES: usize = 32_768;
+/// Sizes of larger ones between two powers: an eighth is wasted at most.
+const STEPS: usize = 8;
+const SMALL_CLASSES: usize = 16;
+/// Up to 2 GiB.
+const CLASSES: usize = SMALL_CLASSES + 17 * STEPS;
 const GROW_PAGES: usize = 16;
 
 struct State {
     next: usize,
     end: usize,
-    /// By the power of two that a free piece holds at least, the last one freed; each holds the address of the one before.
-    idle: [usize; 32],
+    /// Of each class, the last piece that was freed; each holds the address of the one before.
+    idle: [usize; CLASSES],
 }
 
 pub struct Heap(UnsafeCell<State>);
@@ -28,8 +34,19 @@ unsafe extern "C" {
     static __heap_base: u8;
 }
 
-const fn power_above(bytes: usize) -> usize {
-    bytes.next_power_of_two().trailing_zeros() as usize
+/// How many bytes a piece for so many has in fact, and its class. Both follow from the size alone: it is what is known
+/// when a piece is freed.
+const fn fitted(bytes: usize) -> (usize, usize) {
+    let bytes = if bytes < ALIGN { ALIGN } else { bytes };
+    if bytes <= SMALL_BYTES {
+        let size = bytes.next_power_of_two();
+        return (size, size.trailing_zeros() as usize);
+    }
+    let step = 1 << (bytes.ilog2() - STEPS.ilog2());
+    let size = (bytes + step - 1) & !(step - 1);
+    let power = size.ilog2();
+    let of_power = (size >> (power - STEPS.ilog2())) & (STEPS - 1);
+    (size, SMALL_CLASSES + (power as usize - 15) * STEPS + of_power)
 }
 
 const fn rounded(bytes: usize) -> usize {
@@ -38,7 +55,7 @@ const fn rounded(bytes: usize) -> usize {
 
 impl Heap {
     pub const fn new() -> Heap {
-        Heap(UnsafeCell::new(State { next: 0, end: 0, idle: [0; 32] }))
+        Heap(UnsafeCell::new(State { next: 0, end: 0, idle: [0; CLASSES] }))
     }
 }
 
@@ -77,36 +94,30 @@ impl State {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let state = unsafe { &mut *self.0.get() };
-        let bytes = rounded(layout.size().max(ALIGN));
-        let power = power_above(bytes);
-        if layout.align() <= ALIGN && power < 32 {
-            let idle = state.idle[power];
-            if idle != 0 {
-                state.idle[power] = unsafe { *(idle as *const usize) };
-                return idle as *mut u8;
-            }
+        let (bytes, class) = fitted(layout.size());
+        let idle = state.idle[class];
+        if idle != 0 && layout.align() <= ALIGN {
+            state.idle[class] = unsafe { *(idle as *const usize) };
+            return idle as *mut u8;
         }
-        let bytes = if bytes <= SMALL_BYTES { 1 << power } else { bytes };
         state.cut(bytes, layout.align().max(ALIGN)) as *mut u8
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         let state = unsafe { &mut *self.0.get() };
-        let bytes = rounded(layout.size().max(ALIGN));
+        let (bytes, class) = fitted(layout.size());
         if bytes > SMALL_BYTES && piece as usize + bytes == state.next {
             state.next = piece as usize;
             return;
         }
-        let power = if bytes <= SMALL_BYTES { power_above(bytes) } else { bytes.ilog2() as usize };
-        unsafe { *(piece as *mut usize) = state.idle[power] };
-        state.idle[power] = piece as usize;
+        unsafe { *(piece as *mut usize) = state.idle[class] };
+        state.idle[class] = piece as usize;
     }
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let state = unsafe { &mut *self.0.get() };
-        let old = rounded(layout.size().max(ALIGN));
-        let new = rounded(size.max(ALIGN));
-        if old <= SMALL_BYTES && power_above(new) == power_above(old) && new <= SMALL_BYTES {
+        let ((old, old_class), (new, new_class)) = (fitted(layout.size()), fitted(size));
+        if old_class == new_class {
             return piece;
         }
         if old > SMALL_BYTES && new > SMALL_BYTES && piece as usize + old == state.next {
