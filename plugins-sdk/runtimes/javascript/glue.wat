@@ -4,6 +4,7 @@
   (import "q" "memory" (memory 1))
   (import "q" "_initialize" (func $q_initialize))
   (import "q" "qjs_init" (func $qjs_init (result i32)))
+  (import "q" "qjs_set_interrupt_handler" (func $qjs_set_interrupt_handler (param i32)))
   (import "q" "qjs_set_max_stack_size" (func $qjs_set_max_stack_size (param i32)))
   (import "q" "qjs_get_context_ptr" (func $context (result i32)))
   (import "q" "qjs_get_runtime_ptr" (func $runtime (result i32)))
@@ -46,6 +47,8 @@
 
   ;; 64 bytes of ours: +0 a length or a C string, +16 the dispatcher, +24 the finisher, +32 an argument, +40 "".
   (global $scratch (mut i32) (i32.const 0))
+  ;; How often the engine may still ask; only while a plugin is built.
+  (global $fuse (mut i32) (i32.const 0))
 
   (func (export "boot")
     (local $context i32) (local $global i64) (local $box i32)
@@ -296,8 +299,16 @@
       (then (return (i64.const 0x600000000))))
     (call $JS_NewStringLen (local.get $context) (local.get $bytes) (i32.load (global.get $scratch))))
 
-  ;; What else the engine imports: never interrupted, no modules at run time, the clock in UTC.
-  (func (export "host_interrupt") (result i32) (i32.const 0))
+  ;; The engine asks every 10,000 jumps and calls whether it shall go on: so often it may. 0: without end.
+  (func (export "guard") (param $times i32)
+    (global.set $fuse (local.get $times))
+    (call $qjs_set_interrupt_handler (i32.ne (local.get $times) (i32.const 0))))
+  (func (export "host_interrupt") (result i32)
+    (if (i32.eqz (global.get $fuse)) (then (return (i32.const 0))))
+    (global.set $fuse (i32.sub (global.get $fuse) (i32.const 1)))
+    (i32.eqz (global.get $fuse)))
+
+  ;; What else the engine imports: no modules at run time, the clock in UTC.
   (func (export "host_promise_rejection") (param i32 i32 i32))
   (func (export "host_module_normalize") (param i32 i32) (result i32) (i32.const 0))
   (func (export "host_module_load") (param i32 i32) (result i32) (i32.const 0))

@@ -14,7 +14,7 @@ export const javascript = {
     { file: "javascript/glue.wat", module: "env" },
     { file: "javascript/wasi.wat", module: "wasi_snapshot_preview1" },
   ],
-  exports: ["boot", "allocate", "release", "eval", "thrown", "seal", "drain", "invoke"],
+  exports: ["boot", "allocate", "release", "guard", "eval", "thrown", "seal", "drain", "invoke"],
 };
 
 /** The engine's stack lies below its data, so that running out of it is a trap and not a corrupted heap. */

@@ -8,6 +8,9 @@ import { snapshot, wipeFree } from "../snapshot.js";
 import { javascript, STACK } from "./recipe.js";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
+/** Turns of loops and calls that a top level may take: some seconds. The engine looks every so many. */
+const MAX_JUMPS = 200_000_000;
+const JUMPS_A_LOOK = 10_000;
 /** Names that the module itself uses. */
 const RESERVED = /^(memory$|_)/;
 
@@ -86,8 +89,10 @@ export async function snapshotOf(code, lines) {
   let finished;
   enter("evaluate", lines.files.join(", "));
   try {
+    engine.guard(MAX_JUMPS / JUMPS_A_LOOK);
     finished = evaluate(code, "plugin.js");
     if (finished) engine.drain();
+    engine.guard(0);
   } catch (trap) {
     throw new BuildError(`the top level of the plugin ended the engine: ${/** @type {Error} */ (trap).message}`);
   }
@@ -95,6 +100,10 @@ export async function snapshotOf(code, lines) {
     engine.thrown();
     const { message, details } = ask("__build.failureOf(__thrown)");
     const stack = (details?.stack ?? []).map((/** @type {string} */ frame) => `\n    at ${frame}`).join("");
+    if (/^InternalError: interrupted/.test(message)) {
+      const fix = "it runs once, while the plugin is built: move the loop into an export such as fetch";
+      throw new BuildError(`the top level of the plugin does not come to an end; ${fix}${stack}`);
+    }
     throw new BuildError(`the top level of the plugin threw: ${message}${stack}`);
   }
   const exported = ask("__build.callables(__plugin)");
