@@ -12,7 +12,10 @@ const DEFAULT_OUT = join(CACHE, "plugins");
 /** What a bundle may hold beside the manifest and the module. */
 const PACKED_FOLDERS = ["static", "docs"];
 /** Exports that the interfaces of a manifest need. */
-export const EXPORTED_INTERFACES = ["fetch", "register", "poll", "discover", "enrich", "route"];
+export const EXPORTED_INTERFACES = [
+  ...["fetch", "sync", "before_sync", "after_sync", "register"],
+  ...["poll", "discover", "enrich", "route"],
+];
 const ALLOWED_IMPORTS = {
   "extism:host/env": undefined,
   "extism:host/user": ["host_call", "now", "random"],
@@ -23,6 +26,7 @@ const ALLOWED_IMPORTS = {
  * @property {string} name
  * @property {string} version
  * @property {Record<string, object>} [interfaces]
+ * @property {string} [runtime] The interpreter, where a language has several.
  */
 
 /**

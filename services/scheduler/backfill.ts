@@ -31,15 +31,17 @@ export interface BackfillPorts extends SyncPorts {
 
 /** Works on every backfill that goes on while `holds` says so. A leader that comes after goes on where it is. */
 export function workOnBackfills(ports: BackfillPorts, holds: () => boolean): AsyncDisposable {
-  const going = new Map<string, { readonly name: string; readonly nextMs: number }>();
+  /** Those that are not over; the pace of one that is paused is kept. */
+  const going = new Map<string, { readonly name: string; readonly runs: boolean; readonly nextMs: number }>();
   const failed = (fault: Fault) => ports.log.error({ err: fault }, "backfills ended");
   const stack = new AsyncDisposableStack();
   stack.use(
     background(
       (signal) =>
         ports.backfills.watch(signal, (backfill, key) => {
-          if (backfill?.state !== BackfillState.RUNNING) going.delete(key);
-          else if (!going.has(key)) going.set(key, { name: backfill.name, nextMs: 0 });
+          if (!backfill || isOver(backfill)) return void going.delete(key);
+          const runs = backfill.state === BackfillState.RUNNING;
+          going.set(key, { name: backfill.name, runs, nextMs: going.get(key)?.nextMs ?? 0 });
         }),
       failed,
     ),
@@ -47,15 +49,16 @@ export function workOnBackfills(ports: BackfillPorts, holds: () => boolean): Asy
   stack.use(
     background(async (signal) => {
       while (await pause(LOOK_MS, signal)) {
-        for (const [key, { name, nextMs }] of going) {
+        for (const [key, { name, runs, nextMs }] of going) {
           if (signal.aborted || !holds()) break;
-          if (ports.nowMs() < nextMs) continue;
+          if (!runs || ports.nowMs() < nextMs) continue;
           const waitMs = await step(ports, name, signal).catch((thrown) => {
             const fault = Fault.from(thrown);
             if (!signal.aborted) ports.log.warn({ backfill: name, reason: fault.message }, "a backfill has to wait");
             return TROUBLE_MS;
           });
-          if (going.has(key)) going.set(key, { name, nextMs: ports.nowMs() + waitMs });
+          const now = going.get(key);
+          if (now) going.set(key, { ...now, nextMs: ports.nowMs() + waitMs });
         }
       }
     }, failed),

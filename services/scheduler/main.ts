@@ -16,9 +16,7 @@ import { backfillMethods } from "./backfill-service.ts";
 import { BackfillStore } from "./backfill-store.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
-import type { OnStep } from "./steps.ts";
 import { type Counts, Term, type TermPorts } from "./term.ts";
-import { mirrorWindows } from "./window-mirror.ts";
 import { WindowStore } from "./window-store.ts";
 
 export const settings = {
@@ -29,8 +27,6 @@ export const settings = {
 export interface Ports {
   readonly bus: Bus;
   readonly log: Logger;
-  /** For tests that end the process between two steps. */
-  readonly onStep?: OnStep;
 }
 
 export interface SchedulerStatus extends Readonly<Counts> {
@@ -52,10 +48,9 @@ const TICK_FAILED_PAUSE_MS = 1_000;
  * Serves at once; schedules as soon as it leads and has a copy of the catalogue. Any number may run: one leads, the
  * others answer requests and stand by.
  */
-export async function start(config: Config<typeof settings>, { bus, log, onStep }: Ports): Promise<RunningScheduler> {
+export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<RunningScheduler> {
   await using stack = new AsyncDisposableStack();
-  const windowEntries = await bus.kv(BUCKETS.windows);
-  const windows = new WindowStore(windowEntries, stack.use(mirrorWindows(windowEntries, log)));
+  const windows = new WindowStore(await bus.kv(BUCKETS.windows));
   const backfills = new BackfillStore(await bus.kv(BUCKETS.backfills));
   const queue = await bus.queue(JOBS, JOBS_OPTIONS);
   const leaders = await bus.kv(BUCKETS.leaders, { ttlMs: LEADER_TTL_MS });
@@ -73,7 +68,7 @@ export async function start(config: Config<typeof settings>, { bus, log, onStep 
     ),
   );
   const nowMs = () => Date.now();
-  const shared = { catalog, windows, backfills, queue, log, nowMs, onStep };
+  const shared = { catalog, windows, backfills, queue, log, nowMs };
   const services = [
     service(SchedulesService, scheduleMethods(shared)),
     service(BackfillsService, backfillMethods(shared)),

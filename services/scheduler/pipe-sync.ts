@@ -10,17 +10,11 @@ import { microsOf } from "../kit/time.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
 import { usOfMs } from "./moments.ts";
 import { gridOfPipe } from "./standing.ts";
-import type { OnStep } from "./steps.ts";
-import type { WindowIndex } from "./window-index.ts";
 import { type StoredWindow, toKnown, type WindowStore } from "./window-store.ts";
-import { gridLength, isWanted, type PlannedWindow, planWindows, type WindowPlanInput } from "./windows.ts";
+import { gridLength, type PlannedWindow, planWindows } from "./windows.ts";
 
-/** More than this many windows of one pipe are refused: every sync looks at them all, if only at their numbers. */
-export const MAX_WINDOWS = 2_000_000;
-/** Windows that are planned in one go: what is planned takes memory, and may be another's by the time it is claimed. */
-const MAX_PLANNED = 10_000;
-/** A claim of another scheduler that is older than this and whose job is not queued has lost its sender. */
-const UNSENT_US = usOfMs(5_000);
+/** More than this many windows of one pipe are refused: every sync looks at them all. */
+export const MAX_WINDOWS = 100_000;
 /** Claims and sends in flight. */
 const BATCH = 64;
 /** With an empty queue a running window has no job: only a claim that is not sent yet may be this young. */
@@ -35,7 +29,6 @@ export interface SyncPorts {
   readonly queue: Queue;
   readonly log: Logger;
   readonly nowMs: () => number;
-  readonly onStep?: OnStep | undefined;
 }
 
 export interface SyncRequest extends Asked {
@@ -59,7 +52,7 @@ export interface Synced {
 }
 
 /**
- * Errors: `precondition` without a begin or with more than 2,000,000 windows; `exhausted` when the queue is full,
+ * Errors: `precondition` without a begin or with more than 100,000 windows; `exhausted` when the queue is full,
  * `unavailable` when the bus is: what was queued stays queued, the others are as they were.
  */
 export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<Synced> {
@@ -71,87 +64,51 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
   }
   const nowUs = usOfMs(ports.nowMs());
-  const [index, depth] = await Promise.all([ports.windows.index(bare(pipe.name)), ports.queue.depth()]);
-  await resendUnsent(ports, index, request, nowUs);
-  const input = {
+  const [stored, depth] = await Promise.all([ports.windows.list(bare(pipe.name)), ports.queue.depth()]);
+  if (request.manual) await resendClaims(ports, stored, () => pipe, request);
+  const plan = planWindows({
     ...grid,
     // Whoever names a range wants that range.
     backtrackUs: request.range ? 0n : grid.backtrackUs,
     nowUs: dueUs,
+    known: stored.map(toKnown),
     refetch: request.refetch,
     refetchBeforeUs: request.refetchBeforeUs,
+    range: request.range,
     lostBeforeUs: nowUs - (depth === 0 ? LOST_WHEN_IDLE_US : LOST_WHEN_BUSY_US),
-  };
+  });
+  const byBegin = new Map(stored.map((s) => [microsOf(s.window.begin), s]));
   const queued: Window[] = [];
-  let [range, left, skipped] = [request.range, request.limit ?? Number.POSITIVE_INFINITY, 0];
-  for (;;) {
-    const known = [...index.live.values()].map(toKnown);
-    const limit = Math.min(left, MAX_PLANNED);
-    const plan = planWindows({ ...input, known, whole: index.whole(), range, limit });
-    const before = queued.length;
-    for (let at = 0; at < plan.queue.length; at += BATCH) {
-      request.signal?.throwIfAborted();
-      const batch = plan.queue.slice(at, at + BATCH);
-      const results = await Promise.allSettled(
-        batch.map((planned) => queueWindow(ports, request, planned, index, input)),
-      );
-      for (const result of results) if (result.status === "fulfilled" && result.value) queued.push(result.value);
-      const failed = results.find((result) => result.status === "rejected");
-      if (failed) throw Fault.from(failed.reason);
-    }
-    skipped += plan.skipped + plan.queue.length - (queued.length - before);
-    left -= plan.queue.length;
-    if (plan.nextUs === undefined || left === 0) return { queued, skipped, nextUs: plan.nextUs };
-    range = { beginUs: plan.nextUs, endUs: range?.endUs ?? dueUs };
+  const chosen = plan.queue.slice(0, request.limit);
+  for (let at = 0; at < chosen.length; at += BATCH) {
+    request.signal?.throwIfAborted();
+    const batch = chosen.slice(at, at + BATCH);
+    const results = await Promise.allSettled(
+      batch.map((planned) => queueWindow(ports, request, planned, byBegin.get(planned.beginUs))),
+    );
+    for (const result of results) if (result.status === "fulfilled" && result.value) queued.push(result.value);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw Fault.from(failed.reason);
   }
-}
-
-/** Whoever asks by hand waits for nobody; otherwise a claim gets the time to be sent by who made it. Each once. */
-async function resendUnsent(ports: SyncPorts, index: WindowIndex, request: SyncRequest, nowUs: bigint): Promise<void> {
-  const untilUs = request.manual ? nowUs : nowUs - UNSENT_US;
-  const unsent = [...index.live.values()].filter(
-    (one) => !index.resent.has(one) && microsOf(one.window.updateTime) <= untilUs,
-  );
-  await resendClaims(ports, unsent, () => request.pipe, request);
-  for (const one of unsent) index.resent.add(one);
-}
-
-/** What is stored of a planned window. False when somebody has written it since, and it needs nothing any more. */
-async function formerOf(
-  { windows }: SyncPorts,
-  pipe: string,
-  planned: PlannedWindow,
-  index: WindowIndex,
-  input: Omit<WindowPlanInput, "known">,
-): Promise<StoredWindow | undefined | false> {
-  const { beginUs } = planned;
-  if (!index.has(beginUs)) return undefined;
-  const stored = index.live.get(beginUs) ?? (await windows.get(pipe, beginUs));
-  return stored && isWanted(toKnown(stored), planned, input) && stored;
+  const skipped = plan.skipped + chosen.length - queued.length;
+  return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
 }
 
 /** Undefined when another scheduler has the window, or has sent the same job before. */
 async function queueWindow(
-  ports: SyncPorts,
+  { windows, queue, log, nowMs }: SyncPorts,
   request: SyncRequest,
   planned: PlannedWindow,
-  index: WindowIndex,
-  input: Omit<WindowPlanInput, "known">,
+  former: StoredWindow | undefined,
 ): Promise<Window | undefined> {
   const pipe = bare(request.pipe.name);
-  const former = await formerOf(ports, pipe, planned, index, input);
-  if (former === false) return undefined;
-  const { windows, queue, log, nowMs, onStep } = ports;
   const job = fetchJob(request.pipe, planned, request);
   const queued = { run: job.runId, dueUs: request.dueUs, nowUs: usOfMs(nowMs()) };
-  await onStep?.("planned", job.runId);
   const claim = await windows.claim(pipe, planned, former, queued);
   if (!claim) return undefined;
   let sent = false;
   try {
-    await onStep?.("claimed", job.runId);
     sent = await queue.send(messageId(job), Job.encode(job).finish());
-    await onStep?.("sent", job.runId);
     return sent ? claim.window : undefined;
   } finally {
     if (!sent) {

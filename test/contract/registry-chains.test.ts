@@ -16,7 +16,7 @@ async function open() {
   const stack = new AsyncDisposableStack();
   const ground = stack.use(await embeddedGround());
   const registry = stack.use(await startRegistry(ground.bus));
-  const publish = (manifest: object, ...exports: string[]) => {
+  const publish = (manifest: Parameters<typeof bundleOf>[0], ...exports: string[]) => {
     const bundle = bundleOf(manifest, { "plugin.wasm": moduleOf(...exports) });
     return registry.call(PluginsService.publishPlugin, { bundle, validateOnly: false });
   };

@@ -85,7 +85,7 @@ test("a running window without a job is taken for lost: after a minute with an e
     dedupWindowMs: 600_000,
   });
   const clock = { nowMs: Date.now() };
-  const ports = { windows, queue, log: silentLog, nowMs: () => clock.nowMs };
+  const ports = { catalog: new Map(), windows, queue, log: silentLog, nowMs: () => clock.nowMs };
   const daily = pipe("up.daily", { begin: daysAgo(2), end: daysAgo(0), chunk: "1d" });
   const sync = async () => {
     const asked = { dueUs: usOfMs(clock.nowMs), epoch: 1n, manual: false, refetch: false };

@@ -30,7 +30,12 @@ export function call(name: string, request: Json): Reply {
 
 /** The same with a request that is bytes already. */
 export function callWith(name: string, request: JsonWriter): Reply {
-  const text = decodeUtf8(callHost(name, request.start, request.length));
+  return callBytes(name, request.start, request.length);
+}
+
+/** The same with `length` bytes at `from`. */
+export function callBytes(name: string, from: usize, length: i32): Reply {
+  const text = decodeUtf8(callHost(name, from, length));
   const answer = Json.parse(text);
   if (answer == null) {
     return new Reply(Json.missing, new Fault("host_error", `the answer to ${name} is not JSON: ${Json.problem}`));

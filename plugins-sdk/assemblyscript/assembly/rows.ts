@@ -1,7 +1,8 @@
 /** Rows of a fetch: returned with the answer, or streamed to the host in batches while the call still runs. */
-import { callWith, Reply } from "./host";
+import { callBytes, callWith, Reply } from "./host";
 import { Json } from "./json";
 import { JsonWriter } from "./json-writer";
+import { encodeUtf8 } from "./utf8";
 
 /** A batch goes out when it is this large: some thousands of rows, and far below the host's limit on a request. */
 const BATCH_BYTES = 256 * 1024;
@@ -55,4 +56,18 @@ export class Emitter extends RowWriter {
   fail(): i32 {
     return this.reply.fail();
   }
+}
+
+/**
+ * Rows as CSV with a header, which the store reads as they are: some MiB at a time, 16 at most. `ok.get("rows")` tells
+ * how many, once they are durable. Flush your emitter first.
+ */
+export function emitCsv(text: string): Reply {
+  const bytes = encodeUtf8(text);
+  return callBytes("emit:csv", changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** The same with an Arrow stream: the IPC streaming format, schema first. */
+export function emitArrow(bytes: ArrayBuffer): Reply {
+  return callBytes("emit:arrow", changetype<usize>(bytes), bytes.byteLength);
 }

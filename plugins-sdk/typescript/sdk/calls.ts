@@ -48,7 +48,13 @@ export interface FetchCall<C = Config, Cursor = unknown> {
 export type FetchStatus = "ok" | "no_data" | "not_modified" | "partial";
 
 export interface FetchAnswer {
-  readonly rows?: readonly Row[];
+  /** An array; or text of the `content_type`. */
+  readonly rows?: readonly Row[] | string;
+  /**
+   * Of `rows` as text: `text/csv` with a header, `application/x-ndjson`, or `application/vnd.apache.arrow.stream` as
+   * base64.
+   */
+  readonly content_type?: string;
   /** There is more in this window: called again with this as `cursor`. */
   readonly next?: unknown;
   /** How far the source is known to be complete (RFC 3339). */
@@ -66,6 +72,29 @@ export type FetchResult =
   | Generator<Row | readonly Row[], FetchAnswer | void>
   // biome-ignore lint/suspicious/noConfusingVoidType: a generator that ends without a word returns nothing
   | AsyncGenerator<Row | readonly Row[], FetchAnswer | void>;
+
+/** As FetchCall: what a `sync` is asked for. Its rows go by `emit`. */
+export type SyncCall<C = Config, Cursor = unknown> = FetchCall<C, Cursor>;
+
+// biome-ignore lint/suspicious/noConfusingVoidType: a sync that emitted all its rows returns nothing
+export type SyncResult = Later<{ readonly status?: FetchStatus } | void>;
+
+export type BeforeSyncCall<C = Config> = Omit<FetchCall<C>, "cursor">;
+
+/** A text says no, with the reason; nothing lets the window go ahead. */
+// biome-ignore lint/suspicious/noConfusingVoidType: most hooks say nothing
+export type BeforeSyncResult = Later<string | { readonly veto?: string } | void>;
+
+export interface AfterSyncCall<C = Config> extends BeforeSyncCall<C> {
+  /** `ok`, `no_data`, `not_modified`, `partial`, or how the last attempt failed. */
+  readonly outcome: string;
+  /** Rows of the window that are seen now. */
+  readonly rows: number;
+  /** Why it failed, or "". */
+  readonly message: string;
+  /** Id of the run. */
+  readonly run: string;
+}
 
 export interface RegisterCall<C = Config> {
   readonly pipe: Pipe;

@@ -18,6 +18,7 @@ export {
   call,
   checkpoint,
   emit,
+  emitCsv,
   log,
   type MetricOptions,
   metric,

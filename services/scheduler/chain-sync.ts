@@ -1,0 +1,78 @@
+/** Queues the windows of a pipe that comes after others: what they stand on is read with them, and kept with the claim. */
+import { find } from "../../proto/catalog.ts";
+import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { bare } from "../../proto/names.ts";
+import { Fault } from "../kit/fault.ts";
+import { microsOf } from "../kit/time.ts";
+import { type OwnWindow, type Parent, type ParentWindow, planChain } from "./chain.ts";
+import { usOfMs } from "./moments.ts";
+import { gridOfPipe } from "./standing.ts";
+import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
+import { type StoredWindow, toKnown } from "./window-store.ts";
+import { gridLength } from "./windows.ts";
+
+/** Every look reads all windows of the pipe and of those before it. */
+const MAX_WINDOWS = 100_000;
+/** Claims and sends in flight. */
+const BATCH = 64;
+
+/** Errors: as `syncPipe`; `precondition` also when a pipe before it is not there. */
+export async function syncChain(ports: SyncPorts, request: SyncRequest): Promise<Synced> {
+  const { pipe, dueUs, range, refetch, refetchBeforeUs, retryFailed = true } = request;
+  const grid = gridOfPipe(pipe);
+  const length = gridLength(grid, dueUs);
+  if (length > MAX_WINDOWS) {
+    const advice = "choose a longer chunk or a later begin";
+    throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
+  }
+  const [depth, stored, ...parents] = await Promise.all([
+    ports.queue.depth(),
+    ports.windows.list(bare(pipe.name)),
+    ...(pipe.effective?.after ?? []).map((id) => readParent(ports, pipe, id)),
+  ]);
+  const plan = planChain({
+    ...{ ...grid, nowUs: dueUs, parents, range, refetch, refetchBeforeUs, retryFailed },
+    own: new Map(stored.map((one) => [microsOf(one.window.begin), ownOf(one)])),
+    lostBeforeUs: lostBefore(usOfMs(ports.nowMs()), depth),
+  });
+  const byBegin = new Map(stored.map((one) => [microsOf(one.window.begin), one]));
+  const chosen = plan.queue.slice(0, request.limit);
+  const queued: Window[] = [];
+  for (let at = 0; at < chosen.length; at += BATCH) {
+    request.signal?.throwIfAborted();
+    const results = await Promise.allSettled(
+      chosen
+        .slice(at, at + BATCH)
+        .map((planned) => sendWindow(ports, request, planned, byBegin.get(planned.beginUs), planned.inputs)),
+    );
+    for (const result of results) if (result.status === "fulfilled" && result.value) queued.push(result.value);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw Fault.from(failed.reason);
+  }
+  const skipped = plan.skipped + chosen.length - queued.length;
+  return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
+}
+
+async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<Parent> {
+  const pipe = find(catalog, "pipe", `pipes/${id}`);
+  if (!pipe) throw new Fault("precondition", `${child.name} comes after pipes/${id}, which is not there`);
+  const stored = await windows.list(id);
+  const byBegin = new Map(stored.map(({ window }) => [microsOf(window.begin), parentOf(window)]));
+  return { id, ...gridOfPipe(pipe), windows: byBegin };
+}
+
+/** Fetched before anybody came after it: then each attempt counts as another result. */
+function parentOf({ state, end, fetchedUntil, result, fence }: Window): ParentWindow {
+  return {
+    endUs: microsOf(end),
+    done: state === WindowState.DONE,
+    fetchedUntilUs: microsOf(fetchedUntil),
+    result: result || `fence ${fence}`,
+  };
+}
+
+function ownOf(stored: StoredWindow): OwnWindow {
+  const { endUs, standing, fetchedUntilUs, updatedUs } = toKnown(stored);
+  return { endUs, standing, fetchedUntilUs, updatedUs, inputs: stored.window.inputs };
+}
