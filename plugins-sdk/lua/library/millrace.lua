@@ -60,7 +60,20 @@ function Window:days() end
 ---@field resource millrace.Resource
 ---@field config table<string, any>
 ---@field previous any What the poll before answered with.
+---@field context table<string, table<string, any>> Documents about the resource, by namespace and key.
 ---@field attempt integer
+
+---@class millrace.EnrichCall
+---@field resource millrace.Resource
+---@field config table<string, any>
+---@field attempt integer
+
+---@class millrace.Document
+---@field namespace string
+---@field key string
+---@field value any
+---@field resource string? By its name. Default: the resource of the call.
+---@field ttl string? `1h`
 
 ---@class millrace.MetricGroup
 ---@field group string
@@ -138,7 +151,9 @@ function Reply:expect_ok() end
 ---@field body string? Any bytes.
 ---@field json any
 ---@field timeout number? Seconds.
----@field more table<string, any>? Other fields of the host's request: attempts, cache.
+---@field attempts integer? Tries at most, as retrying may help.
+---@field cache any The host's.
+---@field proxy string?
 
 ---@class millrace.http
 ---@field get fun(url: string, options: millrace.HttpOptions?): millrace.Reply
@@ -159,12 +174,21 @@ millrace.http = {}
 ---@class millrace.kv
 ---@field get fun(key: string, default: any): any
 ---@field entry fun(key: string): millrace.Entry?
----@field put fun(key: string, value: any): integer
----@field create fun(key: string, value: any): integer Errors: `exists`.
----@field update fun(key: string, value: any, revision: integer): integer Errors: `conflict`.
+---@field put fun(key: string, value: any, ttl: number?): integer `ttl` in seconds; without it an entry stays.
+---@field create fun(key: string, value: any, ttl: number?): integer Errors: `exists`.
+---@field update fun(key: string, value: any, revision: integer, ttl: number?): integer Errors: `conflict`.
 ---@field delete fun(key: string, revision: integer?)
 ---@field list fun(prefix: string?): millrace.Entry[]
+---@field page fun(prefix: string, limit: integer, after: any): millrace.Entry[], any And what comes after, or nil.
 millrace.kv = {}
+
+--- Documents that enrichments wrote, about the resource of the call or the one of this name.
+---@class millrace.context
+---@field get fun(namespace: string, key: string, resource: string?): any
+---@field entry fun(namespace: string, key: string, resource: string?): table? With `instance`, `written`, `ttl_ms`.
+---@field list fun(namespace: string, prefix: string?, resource: string?): table[]
+---@field page fun(namespace: string, prefix: string, limit: integer, after: any, resource: string?): table[], any
+millrace.context = {}
 
 ---@class millrace.log
 ---@field debug fun(message: any, fields: table?)
@@ -205,22 +229,47 @@ function millrace.call(instance, name, input, timeout) end
 ---@param subject string
 ---@param body any
 function millrace.publish(subject, body) end
+--- A value of the plugin's own in the dataset `metrics`.
 ---@param name string
 ---@param value number
----@param more { type: "gauge"|"counter"|nil, time: string?, dimensions: table<string, string>? }?
-function millrace.metric(name, value, more) end
---- `{ proto, host, port, send, expect = { bytes | until }, timeout_ms }`; `data` of the answer is what came back.
----@param request table<string, any>
----@return { data: string, bytes: integer, closed: boolean, elapsed_ms: number }
-function millrace.socket(request) end
---- `{ kind = "tcp"|"tls"|"icmp", host, port, timeout_ms }`
----@param request table<string, any>
----@return table<string, any>
-function millrace.ping(request) end
---- `{ op = "get"|"walk", host, port, community | user, oids, timeout_ms }`
----@param request table<string, any>
----@return { oid: string, type: string, value: any }[]
-function millrace.snmp(request) end
+---@param options { type: "gauge"|"counter"|nil, time: string?, dimensions: table<string, string>? }?
+function millrace.metric(name, value, options) end
+
+---@class millrace.SocketOptions
+---@field expect string|integer|nil The answer is whole with this text, or with so many bytes.
+---@field timeout number? Seconds.
+---@field verify boolean? Of tls; default true.
+
+---@class millrace.Exchanged
+---@field data string What came back, any bytes.
+---@field closed boolean
+---@field elapsed_ms number
+
+---@alias millrace.Exchange
+---| fun(host: string, port: integer, send: string?, options: millrace.SocketOptions?): millrace.Exchanged
+---@type { tcp: millrace.Exchange, tls: millrace.Exchange, udp: millrace.Exchange }
+millrace.socket = {}
+
+---@class millrace.Pinged
+---@field reachable boolean
+---@field reason string? Why it is not.
+
+---@class millrace.ping
+---@field tcp fun(host: string, port: integer, options: { timeout: number? }?): millrace.Pinged
+---@field tls fun(host: string, port: integer, options: { timeout: number? }?): millrace.Pinged
+---@field icmp fun(host: string, options: { timeout: number?, count: integer? }?): millrace.Pinged
+millrace.ping = {}
+
+---@class millrace.Varbind
+---@field oid string
+---@field type string
+---@field value any
+
+--- options: port, community or user, retries, max_repetitions, max_values, timeout. The second value: cut short.
+---@alias millrace.Device fun(host: string, oids: string|string[], options: table?): millrace.Varbind[], boolean
+---@type { get: millrace.Device, walk: millrace.Device }
+millrace.snmp = {}
+
 --- Any host function, by its name.
 ---@param name string
 ---@param request any

@@ -121,6 +121,7 @@ local SHAPES = {
     return value
   end,
   poll = function(value) return listed(value, "metrics") end,
+  enrich = function(value) return listed(value, "documents") end,
   discover = function(value)
     local answer = listed(value, "resources")
     if answer ~= value then answer.complete = true end
@@ -136,7 +137,7 @@ local function run(index)
   if not find(name, PREFIX) and type(asked) == "table" then
     setmetatable(asked, Call)
     if asked.begin and asked["end"] then asked.window = window_of(asked.begin, asked["end"]) end
-    asked.config = asked.config or {}
+    asked.config, asked.context = asked.config or {}, asked.context or {}
   end
   local value
   if name == "fetch" then

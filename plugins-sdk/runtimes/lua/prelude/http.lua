@@ -46,8 +46,8 @@ end
 
 local http = {}
 
--- options: headers, query (a table), body (a string, any bytes) or json (any value), timeout in seconds, and others of
--- the host's. Names of the query are sorted, so that the same call asks the same URL.
+-- options: headers, query (a table), body (a string, any bytes) or json (any value), timeout in seconds, attempts,
+-- cache, proxy. Names of the query are sorted, so that the same call asks the same URL.
 function http.request(method, url, options)
   options = options or {}
   local names = {}
@@ -70,7 +70,8 @@ function http.request(method, url, options)
     put_body(request, options.body)
   end
   if options.timeout then request.timeout_ms = options.timeout * 1000 end
-  for name, value in pairs(options.more or {}) do request[name] = value end
+  if options.attempts then request.retry = { attempts = options.attempts } end
+  request.cache, request.proxy = options.cache, options.proxy
   local answer = host_call("http", request)
   answer.body = body_of(answer)
   answer.body_base64 = nil

@@ -1,5 +1,6 @@
 -- The probe in Lua: what every SDK must be able to do, told by its config.
 local millrace = require "millrace"
+local helpers = require "helpers"
 local rows = require "rows"
 
 local json, kv = millrace.json, millrace.kv
@@ -65,11 +66,19 @@ local function poll(call)
   local gauge, counter = millrace.gauge, millrace.counter
   local oven = {
     group = "oven",
-    dimensions = { resource = call.resource.id, unit = "°C" },
+    dimensions = { resource = call.resource.id, unit = (call.context.unit or {}).temperature or "°C" },
     values = { temperature = gauge(21.5), polls = counter(polls) },
   }
   local door = { group = "door", time = "2012-01-01T00:00:00Z", dimensions = {}, values = { open = gauge(1) } }
   return { metrics = { oven, door }, status = "ok" }
+end
+
+local function enrich(call)
+  local speed = { speed = call.config.speed, of = call.resource.id }
+  return {
+    { namespace = "port", key = "ø", value = speed },
+    { namespace = "note", key = "1", value = "naboen ☃", resource = "oven-2", ttl = "5m" },
+  }
 end
 
 local function discover(call)
@@ -95,7 +104,7 @@ local function rewritten(value)
   return seconds and millrace.format_time(seconds) or json.null
 end
 
-local functions = {}
+local functions = { helpers = helpers }
 
 function functions.roundtrip(value) return value end
 
@@ -119,4 +128,5 @@ function functions.clock()
   return { now = os.time(), at = at, said = os.date("!%Y-%m-%dT%H:%M:%SZ, %a %b %j", at), parts = os.date("*t", 86399) }
 end
 
-return { fetch = fetch, register = register, poll = poll, discover = discover, route = route, functions = functions }
+return { fetch = fetch, register = register, poll = poll, enrich = enrich, discover = discover, route = route,
+  functions = functions }
