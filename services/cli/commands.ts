@@ -1,11 +1,13 @@
 /** Every command of the CLI: the table is the help. */
 import { authorCommands } from "./author-commands.ts";
+import { backfillCommands } from "./backfill-commands.ts";
 import { clusterCommands } from "./cluster-commands.ts";
 import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
 import { contextCommands } from "./context-commands.ts";
 import { dataCommands } from "./data-commands.ts";
 import { declarationCommands } from "./declaration/commands.ts";
+import { importCommands } from "./declaration/import-command.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { maintenanceCommands } from "./maintenance-commands.ts";
@@ -26,6 +28,7 @@ export const commands: readonly Command[] = selecting([
   ...serverCommands,
   ...clusterCommands,
   ...declarationCommands,
+  ...importCommands,
   ...byNoun([
     ...authorCommands,
     ...pluginCommands,
@@ -38,6 +41,7 @@ export const commands: readonly Command[] = selecting([
     pipeEditCommand,
     ...rowsCommands,
     ...maintenanceCommands,
+    ...backfillCommands,
     ...runCommands,
     ...replayCommands,
   ]),

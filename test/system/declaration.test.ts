@@ -1,5 +1,5 @@
 /** A `millrace.yaml` against a real platform: what is planned, done, left alone, and done again after a failure. */
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
@@ -219,6 +219,42 @@ secrets:
     "the environment has no A",
     "the environment has no C",
   ]);
+});
+
+test("a compose file of Meerschaum is applied, and applied again changes nothing", async () => {
+  const compose = join(folder, "imported", "mrsm-compose.yaml");
+  await mkdir(join(folder, "imported", "plugins"), { recursive: true });
+  await writeFile(join(folder, "imported", "plugins", "web"), bundle("1.1.0"));
+  await writeFile(
+    compose,
+    `project_name: old
+sync: { schedule: daily, args: --begin 2020-01-01 }
+instance: sql:main
+pipes:
+  - { connector: "plugin:web", metric: price, columns: { datetime: time }, parameters: { web: { depth: 5 } } }
+  - connector: sql:main
+    metric: dear
+    columns: { datetime: time }
+    parameters: { query: "SELECT time, n FROM plugin_web_price", parents: [{ connector: "plugin:web", metric: price }] }
+`,
+  );
+  const imported = await runCommand(`import meerschaum ${compose}`, env());
+  expect(imported.text).toContain("web.price");
+  // The project of before has the default instance: what another one keeps is not touched.
+  await expect(runCommand(`import meerschaum ${compose} --apply --yes`, env())).rejects.toMatchObject({
+    code: "invalid",
+  });
+  const applied = await runCommand(`import meerschaum ${compose} --apply --yes --adopt`, env());
+  expect(applied.notes).not.toContain("failed:");
+  expect(applied.failed).toBe(false);
+  expect((await runCommand(`import meerschaum ${compose} --apply`, env())).text).toContain("no changes");
+  const { pipe } = await api.call(PipesService.getPipe, { name: "pipes/sql.dear" });
+  expect(pipe?.effective).toMatchObject({ after: ["web.price"], reads: ["plugin_web_price"] });
+  await writeFile(join(folder, "old.yaml"), "project: old\n");
+  const gone = await runCommand(`destroy --yes --file ${join(folder, "old.yaml")}`, env());
+  expect(gone.failed).toBe(true);
+  expect(done(gone).slice(0, 2)).toEqual(["delete pipes/sql.dear", "delete pipes/web.price"]);
+  await run("apply --yes --adopt", FILE);
 });
 
 test("destroy takes what the project keeps and nothing else; exit codes are those of scripts", async () => {

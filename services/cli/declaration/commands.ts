@@ -27,10 +27,16 @@ const adopt: Readonly<Record<string, Flag>> = {
 };
 const yes: Readonly<Record<string, Flag>> = { yes: { type: "boolean", doc: "do not ask" } };
 
-function open({ flags, env }: Invocation): { readonly source: Source; readonly folder: string; readonly path: string } {
+interface Opened {
+  readonly source: Source;
+  /** Where its paths begin. */
+  readonly folder: string;
+}
+
+function open({ flags, env }: Invocation): Opened {
   const path = typeof flags.file === "string" ? flags.file : FILE;
   try {
-    return { path, source: readSource(path, readFileSync(path, "utf8"), env), folder: dirname(resolve(path)) };
+    return { source: readSource(path, readFileSync(path, "utf8"), env), folder: dirname(resolve(path)) };
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
     throw new Fault("not_found", `there is no file ${path}; name it with --file`);
@@ -43,8 +49,7 @@ interface Planned {
 }
 
 /** Errors: `invalid` with every mistake of the file, and of what it asks this platform for. */
-async function planned(api: Api, invocation: Invocation): Promise<Planned> {
-  const { source, folder } = open(invocation);
+async function planned(api: Api, invocation: Invocation, { source, folder }: Opened): Promise<Planned> {
   const declaration = declare(source, invocation.env, folder);
   const { items, live, mistakes } = await wantedOf(api, declaration, await readLive(api));
   const options = { project: declaration.project, adopt: invocation.flags.adopt === true };
@@ -138,6 +143,21 @@ async function carryOut(api: Api, invocation: Invocation, made: Planned, data: b
   if (count("done") < all.length) terminal.fail("what is done stays; the same command goes on with the rest");
 }
 
+/** Plans, shows, asks, does. Errors: as `planned`; `precondition` and `cancelled` when nobody says yes. */
+export async function applySource(api: Api, invocation: Invocation, opened: Opened): Promise<void> {
+  const { terminal } = invocation;
+  const made = await planned(api, invocation, opened);
+  if (!made.plan.actions.length) {
+    return terminal.result(
+      () => planJson(made),
+      () => planText(made),
+    );
+  }
+  terminal.note(planText(made));
+  await confirm(invocation, "apply?");
+  await carryOut(api, invocation, made, false);
+}
+
 export const declarationCommands: readonly Command[] = [
   {
     path: "plan",
@@ -146,7 +166,7 @@ export const declarationCommands: readonly Command[] = [
     flags: { ...file, ...adopt },
     async run(invocation) {
       using api = apiOf(invocation);
-      const made = await planned(api, invocation);
+      const made = await planned(api, invocation, open(invocation));
       invocation.terminal.result(
         () => planJson(made),
         () => planText(made),
@@ -160,7 +180,7 @@ export const declarationCommands: readonly Command[] = [
     flags: { ...file, ...adopt },
     async run(invocation) {
       using api = apiOf(invocation);
-      const made = await planned(api, invocation);
+      const made = await planned(api, invocation, open(invocation));
       invocation.terminal.result(
         () => planJson(made),
         () => planText(made),
@@ -175,17 +195,7 @@ export const declarationCommands: readonly Command[] = [
     flags: { ...file, ...adopt, ...yes },
     async run(invocation) {
       using api = apiOf(invocation);
-      const made = await planned(api, invocation);
-      const { terminal } = invocation;
-      if (!made.plan.actions.length) {
-        return terminal.result(
-          () => planJson(made),
-          () => planText(made),
-        );
-      }
-      terminal.note(planText(made));
-      await confirm(invocation, "apply?");
-      await carryOut(api, invocation, made, false);
+      await applySource(api, invocation, open(invocation));
     },
   },
   {

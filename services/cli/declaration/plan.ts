@@ -73,7 +73,8 @@ function clashes(item: Item, known: Live, changes: readonly Difference[], { proj
 function removals(wanted: ReadonlyMap<string, Item>, live: readonly Live[], project: string): Action[] {
   const gone = live.filter((one) => one.managedBy === project && !wanted.has(one.name) && !isDefault(one, wanted));
   const order = (one: Live) => ORDER.indexOf(collectionOf(one));
-  const sorted = gone.toSorted((a, b) => order(b) - order(a) || (a.name < b.name ? -1 : 1));
+  const byName = gone.toSorted((a, b) => order(b) - order(a) || (a.name < b.name ? -1 : 1));
+  const sorted = usersFirst(byName);
   return sorted.map((one) => ({
     verb: "delete",
     name: one.name,
@@ -83,6 +84,21 @@ function removals(wanted: ReadonlyMap<string, Item>, live: readonly Live[], proj
   }));
 }
 
+/** What is used by others after these. */
+function usersFirst(all: readonly Live[]): Live[] {
+  const placed = new Set<Live>();
+  const path = new Set<Live>();
+  const put = (one: Live) => {
+    if (placed.has(one) || path.has(one)) return;
+    path.add(one);
+    for (const user of all) if (uses(user, one)) put(user);
+    path.delete(one);
+    placed.add(one);
+  };
+  for (const one of all) put(one);
+  return [...placed];
+}
+
 /** The instance that a publication made goes with its plugin, though the file does not name it. */
 const isDefault = ({ name, facets }: Live, wanted: ReadonlyMap<string, Item>) =>
   name.startsWith("instances/") && facets.plugin === name.replace("instances/", "plugins/")
@@ -90,7 +106,13 @@ const isDefault = ({ name, facets }: Live, wanted: ReadonlyMap<string, Item>) =>
     : false;
 
 /** Whether a deletion has to wait for another one. */
-const uses = (user: Live, used: Live) => user.facets.plugin === used.name || user.facets.instance === used.name;
+function uses({ facets }: Live, used: Live): boolean {
+  if (facets.plugin === used.name || facets.instance === used.name) return true;
+  const after = (facets["parameters.after"] ?? []) as readonly string[];
+  const refs = Object.values((facets["parameters.refs"] ?? {}) as Readonly<Record<string, string>>);
+  const names = [...after.map((id) => `pipes/${id}`), ...refs.map((ref) => ref.split("/").slice(0, 2).join("/"))];
+  return names.includes(used.name);
+}
 
 /** By collection, and among equals what needs others after these; circles stay as they are written. */
 function inOrder(items: readonly Item[]): Item[] {

@@ -10,7 +10,7 @@ import { PluginsService } from "../../../proto/gen/millrace/registry/v1/plugin_s
 import { PollersService } from "../../../proto/gen/millrace/registry/v1/poller_service.ts";
 import { ResourcesService } from "../../../proto/gen/millrace/registry/v1/resource_service.ts";
 import { SecretsService } from "../../../proto/gen/millrace/registry/v1/secret_service.ts";
-import { bare } from "../../../proto/names.ts";
+import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
 import { Fault, type Mistake } from "../../kit/fault.ts";
 import { collect } from "../../registry/mistakes.ts";
 import { compileSchema } from "../../registry/schema.ts";
@@ -88,7 +88,7 @@ function pipeItem({ name, field, message, saysState }: Declared<Pipe>): Item {
   const parents = after.map((id) => (id.startsWith("pipes/") ? id : `pipes/${id}`));
   return {
     ...{ name, field, facets: pipeFacets(message, saysState), fixed: ["instance"] },
-    needs: [...new Set([message.instance, ...referred, ...parents])],
+    needs: [...new Set([...(message.instance === SQL_INSTANCE ? [] : [message.instance]), ...referred, ...parents])],
     create: (api) => api.call(PipesService.createPipe, { pipe: message }),
     update: (api, updateMask, etag) =>
       api.call(PipesService.updatePipe, { pipe: { ...message, etag }, updateMask: [...updateMask] }),
