@@ -53,6 +53,7 @@ const ALLOWED_IMPORTS = {
  * @property {boolean} cached Whether an earlier build of the same bytes was used.
  */
 
+const MAX_NAMED_EXPORTS = 10;
 const phases = channel("millrace:build");
 
 /**
@@ -190,7 +191,9 @@ function check(wasm, manifest, { missingExport, instead = {} }) {
   const interfaces = Object.keys(manifest.interfaces ?? {}).filter((name) => EXPORTED_INTERFACES.includes(name));
   for (const name of [...interfaces, ...functions]) {
     if (!exported.has(name)) {
-      mistakes.push(`does not export ${name}, which plugin.json declares; add: ${missingExport(name)}`);
+      const others = [...exported].filter((one) => !one.startsWith("_")).slice(0, MAX_NAMED_EXPORTS);
+      const there = others.length ? ` (it exports ${others.join(", ")})` : "";
+      mistakes.push(`does not export ${name}, which plugin.json declares${there}; add: ${missingExport(name)}`);
     }
   }
   if (mistakes.length) throw new BuildError([`${manifest.name} does not fit the ABI`, ...mistakes].join("\n  "));

@@ -1,9 +1,10 @@
 /** Commands that an author works with. What they run is loaded only when they do: a sandbox, compilers. */
 
+import { createInterface } from "node:readline/promises";
 import { building } from "./build-progress.ts";
 import { buildAside } from "./build-thread.ts";
 import { type Command, Misuse } from "./command.ts";
-import { newPlugin } from "./new-plugin.ts";
+import { askNew, newPlugin } from "./new-plugin.ts";
 
 const PLUGIN = "<folder-bundle-or-wasm>";
 
@@ -15,17 +16,31 @@ const runFlags = {
   secrets: { type: "string", doc: '@file with {"name": {"value": "…", "hosts": ["api.example.org"]}}' },
 } as const;
 
+async function askOnTerminal(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return (await lines.question(question)).trim();
+  } finally {
+    lines.close();
+  }
+}
+
 export const authorCommands: readonly Command[] = [
   {
     path: "plugin new",
-    args: "<language> <folder>",
-    doc: "Makes a small plugin to begin from: typescript, python, go, rust, c, cpp or zig. The folder names it.",
-    flags: {},
-    async run({ args, terminal }) {
-      const made = await newPlugin(args[0] as string, args[1] as string);
+    args: "[language] [folder]",
+    doc: "Makes a small plugin to begin from, with a test. Asks for what is not said. The folder names it.",
+    flags: {
+      language: { type: "string", doc: "typescript, javascript, python, go, rust, c, cpp, zig, lua, assemblyscript …" },
+    },
+    async run({ args, flags, terminal }) {
+      const words = typeof flags.language === "string" ? [flags.language, ...args] : args;
+      const watched = process.stdin.isTTY && !terminal.json;
+      const [language, folder] = await askNew(words, watched ? askOnTerminal : undefined);
+      const made = await newPlugin(language, folder);
       terminal.result(
         () => made,
-        () => `${made.folder} is made; next: plugin publish ${args[1]}`,
+        () => `${made.folder} is made; next: plugin test ${folder}, plugin dev ${folder}, plugin publish ${folder}`,
       );
     },
   },

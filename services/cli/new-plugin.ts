@@ -3,6 +3,7 @@ import { cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { Fault } from "../kit/fault.ts";
 import { root } from "./build.ts";
+import { Misuse } from "./command.ts";
 
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 /** Languages whose template is not simply `<language>/template`. */
@@ -20,6 +21,19 @@ async function known(): Promise<string[]> {
   const withTemplate = await Promise.all(folders.map((folder) => isThere(join(sdk, folder, "template"))));
   return [...folders.filter((_, i) => withTemplate[i]), ...Object.keys(ELSEWHERE)].sort();
 }
+
+/** Asks for what the words do not say, when somebody is there to answer. Errors: `Misuse`. */
+export async function askNew(words: readonly string[], ask: Ask | undefined): Promise<[string, string]> {
+  let [language, folder] = words;
+  if ((language === undefined || folder === undefined) && !ask) {
+    throw new Misuse(`${language === undefined ? "<language>" : "<folder>"} is missing`);
+  }
+  language ??= await ask?.(`language (${(await known()).join(", ")}): `);
+  folder ??= await ask?.("folder, which names the plugin: ");
+  return [language ?? "", folder ?? ""];
+}
+
+export type Ask = (question: string) => Promise<string>;
 
 /** Errors: `invalid` with every mistake: an unknown language, a name that no plugin may have, a folder that exists. */
 export async function newPlugin(language: string, folder: string): Promise<{ folder: string; name: string }> {

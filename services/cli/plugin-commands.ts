@@ -1,20 +1,27 @@
 /** Commands about plugins and their instances. */
-import { Instance } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { InstancesService } from "../../proto/gen/millrace/registry/v1/instance_service.ts";
 import { Plugin, PluginState, PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { PluginsService, PublishPluginResponse } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
+import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
-import { apiOf, enumName, named, showTime, untilWhen } from "./api.ts";
+import { apiOf, enumName, named, pages, showTime, untilWhen } from "./api.ts";
 import { building } from "./build-progress.ts";
-import { PAGE } from "./collection.ts";
+import { firstLine, PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
 import { jsonFlag } from "./json-flag.ts";
 import { bundleOf } from "./plugin-pack.ts";
 import { restJson } from "./rest-json.ts";
-import { table } from "./terminal.ts";
+import { detail, table } from "./terminal.ts";
 
 const instanceJson = (instance: Instance | undefined) =>
   instance && restJson("millrace.registry.v1.Instance", Instance, instance);
+
+/** What a manifest says of one thing, what is empty left out; undefined when nothing is left. */
+function section(what: string, value: object): string | undefined {
+  const lines = detail(value, "  ");
+  return lines ? `${what}:\n${lines}` : undefined;
+}
 
 export const pluginCommands: readonly Command[] = [
   {
@@ -49,9 +56,18 @@ export const pluginCommands: readonly Command[] = [
         plugin: plugin && restJson("millrace.registry.v1.Plugin", Plugin, plugin),
         versions: versions.map((v) => restJson("millrace.registry.v1.PluginVersion", PluginVersion, v)),
       });
+      const instances = await pages((pageToken) => api.call(InstancesService.listInstances, { ...PAGE, pageToken }));
+      const own = instances.flatMap((page) => page.instances).filter((one) => one.plugin === name);
       invocation.terminal.result(json, () => {
-        const newest = versions[0];
-        const permissions = newest?.manifest?.permissions;
+        const [newest] = versions;
+        const { interfaces, config, permissions, limits } = newest?.manifest ?? {};
+        const files = [...(newest?.staticFiles ?? []), ...(newest?.docs ?? [])];
+        const sections = [
+          ["interfaces", interfaces],
+          ["config", config],
+          ["asks to reach", permissions],
+          ["limits", limits],
+        ] as const;
         return [
           `${plugin?.name} ${plugin?.latestVersion} ${plugin ? enumName(PluginState, plugin.state) : ""}`,
           plugin?.description,
@@ -60,16 +76,25 @@ export const pluginCommands: readonly Command[] = [
             (q) => `${q.name} is in quarantine since ${showTime(q.createTime)}, ${untilWhen(q)}: ${q.reason}`,
           ),
           newest && `module ${newest.moduleDigest} (${newest.moduleBytes} bytes), exports ${newest.exports.join(" ")}`,
-          ...(permissions?.http ?? []).map((h) => `asks for http ${h.methods.join(",") || "GET,HEAD"} ${h.url}`),
-          permissions?.kv && "asks for kv",
-          permissions?.query.length && `asks to query ${permissions.query.join(", ")}`,
+          ...sections.map(([what, value]) => value && section(what, value)),
+          files.length > 0 && `files: ${files.map(({ path, bytes }) => `${path} (${bytes} bytes)`).join(", ")}`,
+          "",
+          table(
+            ["instance", "version", "state", "reason"],
+            own.map((i) => [
+              bare(i.name),
+              i.runningVersion,
+              enumName(InstanceState, i.state),
+              firstLine(i.stateReason),
+            ]),
+          ),
           "",
           table(
             ["version", "published", "bundle"],
             versions.map((v) => [v.manifest?.version, showTime(v.createTime), v.bundleDigest.slice(0, 12)]),
           ),
         ]
-          .filter((line) => line !== undefined && line !== false && line !== 0)
+          .filter((line) => line !== undefined && line !== false)
           .join("\n");
       });
     },
