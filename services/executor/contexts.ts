@@ -49,7 +49,7 @@ export interface Contexts {
   get(resource: string, namespace: string, key: string): Promise<Document | undefined>;
   /** Those that live, by key. */
   list(resource: string, namespace: string): Promise<readonly Document[]>;
-  /** For each document undefined once it is stored, or why it is not. Errors: of the bus; `conflict` for an old fence. */
+  /** For each document undefined once it is stored, or why not. Errors: of the bus; `conflict` for an old fence. */
   store(documents: readonly NewDocument[], by: Writer, signal: AbortSignal): Promise<readonly (string | undefined)[]>;
 }
 

@@ -1,4 +1,4 @@
-/** Keys that belong to an instance or a resource go when it is gone: by one executor, and never what is written later. */
+/** Keys of an instance or a resource go when it is gone: by one executor, and never what is written later. */
 import { LOCK_TTL_MS } from "../../proto/names.ts";
 import type { Kv, KvEntry } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";

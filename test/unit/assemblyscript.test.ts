@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { BuildError, buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
 import { emittedRows, type Guest, openGuest, runHost } from "../harness/guest.ts";
-import { openSandboxed } from "../harness/sandboxed.ts";
 
 const JSON_GUEST = join(import.meta.dirname, "../plugins/json");
 const KITCHEN = join(import.meta.dirname, "../plugins/kitchen");
@@ -399,14 +398,3 @@ function randomValue(seed: number, depth: number): unknown {
   };
   return build(depth);
 }
-
-test("the template gives a row a minute", { timeout: BUILD_TIMEOUT_MS }, async () => {
-  const { wasmPath } = await buildPlugin(join(import.meta.dirname, "../../plugins-sdk/assemblyscript/template"));
-  await using sandboxed = await openSandboxed(wasmPath);
-  const window = { begin: "2026-01-01T00:00:00Z", end: "2026-01-01T01:00:00Z" };
-  const { asked, json } = await sandboxed.call("fetch", { config: { greeting: "hæ" }, ...window });
-  expect(json).toEqual({ status: "ok" });
-  const rows = asked.flatMap(({ name, request }) => (name === "emit" ? request.trimEnd().split("\n") : []));
-  expect(rows).toHaveLength(60);
-  expect(JSON.parse(rows[59] ?? "")).toEqual({ time: "2026-01-01T00:59:00Z", greeting: "hæ", minute: 59 });
-});

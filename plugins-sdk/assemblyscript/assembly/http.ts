@@ -18,6 +18,8 @@ export class HttpRequest {
   attempts: i32 = 1;
   /** GET only: keep the answer, and show it again when the server says that it still stands. */
   cache: bool = false;
+  /** Through the operator's proxy. */
+  proxy: bool = false;
 
   constructor(public readonly url: string) {}
 
@@ -41,6 +43,7 @@ export class HttpRequest {
     else if (this.body.length) request.set("body", Json.text(this.body));
     if (this.attempts > 1) request.set("retry", Json.object().set("attempts", Json.integer(this.attempts)));
     if (this.cache) request.set("cache", Json.bool(true));
+    if (this.proxy) request.set("proxy", Json.bool(true));
     if (this.timeoutMs > 0) request.set("timeout_ms", Json.integer(this.timeoutMs));
     return new HttpReply(call("http", request));
   }

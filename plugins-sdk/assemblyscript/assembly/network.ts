@@ -34,6 +34,11 @@ export class SocketRequest {
     this.request.set("timeout_ms", Json.integer(ms));
     return this;
   }
+  /** Takes whatever certificate it is shown. */
+  anyCertificate(): this {
+    this.request.set("verify", Json.bool(false));
+    return this;
+  }
   send(): SocketReply {
     return new SocketReply(call("socket", this.request.set("expect", this.expected)));
   }
@@ -49,6 +54,10 @@ export class SocketReply extends Reply {
   }
   get text(): string {
     return decodeUtf8(this.bytes);
+  }
+  /** Whether the other side closed the connection. */
+  get closed(): bool {
+    return this.ok.get("closed").asBool();
   }
   get elapsedMs(): f64 {
     return this.ok.get("elapsed_ms").asNumber();
@@ -81,6 +90,11 @@ export class Snmp {
   /** `{name, auth_protocol, auth_key, priv_protocol, priv_key}`. */
   user(user: Json): this {
     this.request.set("version", Json.text("3")).set("user", user);
+    return this;
+  }
+  /** `retries`, `max_repetitions`, `max_values`. */
+  set(name: string, value: i32): this {
+    this.request.set(name, Json.integer(value));
     return this;
   }
   oid(oid: string): this {

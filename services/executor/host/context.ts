@@ -23,9 +23,9 @@ interface Asked {
 }
 
 /**
- * `get` `{resource?, namespace, key}` → `{key, value, instance, written, ttl_ms}`, or `{}`. `list` takes a prefix as `key`
- * → `{documents: […], next?}`; with `limit`, `next` is the `after` of the next page. Without `resource` it is the one
- * that the guest is called for. Errors of the results: `denied`, `invalid`, `too_large`.
+ * `get` `{resource?, namespace, key}` → `{key, value, instance, written, ttl_ms}`, or `{}`. `list` takes a prefix as
+ * `key` → `{documents: […], next?}`; with `limit`, `next` is the `after` of the next page. Without `resource` it is the
+ * one that the guest is called for. Errors of the results: `denied`, `invalid`, `too_large`.
  */
 export function contextCapability(contexts: Contexts, { subject, tally, resource: own }: Caller): Capability {
   return async (bytes) => {
@@ -34,7 +34,7 @@ export function contextCapability(contexts: Contexts, { subject, tally, resource
     if (!subject.grants.context(namespace, resource === own)) {
       tally.denied();
       const wanted = resource === own ? namespace : `${namespace}/*`;
-      const fix = `the manifest must ask for ${JSON.stringify(wanted)} in permissions.context and the operator allow it`;
+      const fix = `the manifest must ask for "${wanted}" in permissions.context and the operator allow it`;
       throw new Fault("denied", `documents of ${namespace} about ${resource} are not granted; ${fix}`);
     }
     if (op === "list") {

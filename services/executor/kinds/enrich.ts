@@ -134,7 +134,7 @@ interface Documents {
   readonly status: (typeof STATUSES)[number];
 }
 
-/** The documents of an answer that fit and every mistake of the others, or why it is no answer. Pure but for the clock. */
+/** The documents of an answer that fit and every mistake of the others, or why it is no answer. */
 export function readDocuments(
   answer: unknown,
   namespaces: ReadonlyMap<string, Namespace>,

@@ -18,7 +18,7 @@ from millrace import (
     random_bytes,
     secret,
 )
-from helpers import helpers
+from host_functions import helpers
 from shapes import Colour, Row
 
 BIG = 9007199254740993

@@ -18,7 +18,7 @@ import {
   type RouteCall,
   secret,
 } from "@millrace/typescript";
-import { helpers } from "./helpers.ts";
+import { helpers } from "./host-functions.ts";
 
 interface Config {
   readonly mode?: string;
