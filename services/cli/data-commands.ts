@@ -29,8 +29,15 @@ export const parameterFlags = {
   target: { type: "string", doc: "dataset that the rows go to" },
   timeout: { type: "string", doc: "wall time of one fetch, for example 60s" },
   schema: { type: "string", doc: "what becomes of rows that do not fit: evolve, freeze or reject" },
+  sql: { type: "string", doc: "of a pipe of the instance sql: a SELECT that names the window as {begin} and {end}" },
+  reads: { type: "string", doc: "datasets that the SELECT may read, with commas" },
+  after: { type: "string", doc: "pipes that this one is made from, with commas" },
   timezone: { type: "string", doc: "zone of times without an offset, for example Europe/Berlin" },
 } satisfies Record<string, Flag>;
+
+/** The value of a parameter as it is written in a flag. */
+export const parameterOf = (name: string, text: string): string | string[] =>
+  name === "reads" || name === "after" ? text.split(",").flatMap((one) => one.trim() || []) : text;
 
 /** Flags on the command line are texts or switches; this is a text or nothing. */
 const textOf = (value: string | boolean | undefined) => (typeof value === "string" ? value : "");
@@ -45,7 +52,9 @@ export const dataCommands: readonly Command[] = [
       using api = apiOf(invocation);
       const [instance, metric, location = ""] = invocation.args;
       const names = Object.keys(parameterFlags) as (keyof typeof parameterFlags)[];
-      const parameters = Object.fromEntries(names.map((name) => [name, textOf(invocation.flags[name])]));
+      const parameters = Object.fromEntries(
+        names.map((name) => [name, parameterOf(name, textOf(invocation.flags[name]))]),
+      );
       const pipe = Pipe.fromPartial({
         instance: named("instances", instance),
         metric: metric ?? "",

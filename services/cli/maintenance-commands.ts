@@ -1,12 +1,12 @@
-/** The CLI's commands for work on a pipe's stored rows: verify, clear, drop, duplicates, copy, backfill. */
+/** The CLI's commands for work on a pipe's stored rows: verify, clear, drop, duplicates, copy. */
 import { MaintenanceService, VerifyPipeResponse } from "../../proto/gen/millrace/results/v1/maintenance_service.ts";
-import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named, showTime, toTimestamp } from "./api.ts";
 import { stream } from "./api-stream.ts";
 import type { Command, Flag, Invocation } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
+import { verifySource } from "./verify-source.ts";
 
 const WORK_MS = 86_400_000;
 const UNARY_MS = 600_000;
@@ -50,12 +50,15 @@ export const maintenanceCommands: readonly Command[] = [
   {
     path: "pipe verify",
     args: "<pipe>",
-    doc: "Compares each fetched window with what is stored for it. What the source holds is not asked: sync --refetch.",
+    doc: "Compares each fetched window with what is stored for it; with --source, with what the source says now.",
     flags: {
       ...range,
-      repair: { type: "boolean", doc: "mark windows with a problem, so that the next sync mends them" },
+      source: { type: "boolean", doc: "ask the source again; what it says is not seen" },
+      repair: { type: "boolean", doc: "mark windows with a problem; with --source, replace those that differ at once" },
+      timeout: { type: "string", doc: "with --source: how long to wait for the answers (default 1h)" },
     },
     async run(invocation) {
+      if (invocation.flags.source) return verifySource(invocation);
       const { args, flags, terminal } = invocation;
       const request = { name: named("pipes", args[0]), ...spanOf(invocation), repair: flags.repair === true };
       const all = await follow(
@@ -144,30 +147,6 @@ export const maintenanceCommands: readonly Command[] = [
       invocation.terminal.result(
         () => told,
         () => `${told.rows} rows are in ${request.target}`,
-      );
-    },
-  },
-  {
-    path: "pipe backfill",
-    args: "<pipe>",
-    doc: "Fetches old windows of a pipe, oldest first and slowly: only while nothing newer waits in the queue.",
-    flags: {
-      ...range,
-      refetch: { type: "boolean", doc: "also windows that are done" },
-      rate: { type: "string", doc: "at most this many windows a minute (default 60)" },
-    },
-    async run(invocation) {
-      const { args, flags, terminal } = invocation;
-      const request = {
-        ...{ name: named("pipes", args[0]), ...spanOf(invocation), refetch: flags.refetch === true },
-        windowsPerMinute: Number(flags.rate ?? 0),
-      };
-      const steps = stream(invocation, SchedulesService.backfillPipe, request, WORK_MS);
-      const all = await follow(invocation, "windows", steps, ({ waiting }) => (waiting ? "waiting for room" : ""));
-      const last = all.at(-1);
-      terminal.result(
-        () => last ?? { done: 0, total: 0 },
-        () => `${last?.queued ?? 0} windows queued, ${last?.skipped ?? 0} needed nothing`,
       );
     },
   },

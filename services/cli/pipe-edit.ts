@@ -4,7 +4,7 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named } from "./api.ts";
 import type { Command } from "./command.ts";
-import { parameterFlags } from "./data-commands.ts";
+import { parameterFlags, parameterOf } from "./data-commands.ts";
 import { restJson } from "./rest-json.ts";
 
 export const pipeEditCommand: Command = {
@@ -23,7 +23,7 @@ export const pipeEditCommand: Command = {
     const name = named("pipes", args[0]);
     const etag =
       typeof flags.etag === "string" ? flags.etag : (await api.call(PipesService.getPipe, { name })).pipe?.etag;
-    const parameters = Object.fromEntries(wanted.map((field) => [field, flags[field]]));
+    const parameters = Object.fromEntries(wanted.map((field) => [field, parameterOf(field, String(flags[field]))]));
     const pipe = Pipe.fromPartial({ name, etag: etag ?? "", parameters });
     const updateMask = wanted.map((field) => `parameters.${field}`);
     const { pipe: changed } = await api.call(PipesService.updatePipe, { pipe, updateMask });

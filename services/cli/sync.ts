@@ -64,14 +64,14 @@ export async function followSync(
   if (!waited.size) return { done: 0, failed: [], rows: 0, elapsedMs: 0 };
   using bar = terminal.bar(pipe, waited.size);
   for (;;) {
-    const ended = (await windowsOf(api, pipe)).filter(
-      (w) => waited.has(keyOf(w)) && (w.state === WindowState.DONE || w.state === WindowState.FAILED),
-    );
+    // Also what was only fetched in part, or not run at all: it stands as it did before.
+    const ended = (await windowsOf(api, pipe)).filter((w) => waited.has(keyOf(w)) && w.state !== WindowState.RUNNING);
     const elapsedMs = performance.now() - startedMs;
     const rows = ended.reduce((sum, w) => sum + Number(w.rows), 0);
     bar.update(ended.length, `${rows} rows, ${Math.round(rows / (elapsedMs / 1_000))} rows/s`);
     if (ended.length >= waited.size) {
-      const failed = ended.filter((w) => w.state === WindowState.FAILED);
+      // A window that is done has nothing to say, unless it was not run and stands as it did.
+      const failed = ended.filter((w) => w.state !== WindowState.DONE || w.message !== "");
       return { done: ended.length - failed.length, failed, rows, elapsedMs };
     }
     if (elapsedMs > timeoutMs) {

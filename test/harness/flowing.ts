@@ -11,6 +11,7 @@ import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import { settings as executorSettings, start as startExecutor } from "../../services/executor/main.ts";
+import { settings as gatewaySettings, start as startGateway } from "../../services/gateway/main.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { ask, connect } from "../../services/kit/grpc.ts";
 import { silentLog } from "../../services/kit/log.ts";
@@ -114,6 +115,14 @@ export async function openFlow(bus: Bus, results: Results) {
     async done(id: string, refetch = false, begin?: string, end?: string) {
       await sync(id, refetch, begin, end);
       return this.become(id, (all) => all.every(({ state }) => state !== WindowState.RUNNING));
+    },
+    /** The public doors, for whoever asks by REST or by the command line. */
+    async gateway() {
+      const doors = { http: listen, grpc: listen, registry: registry.address, scheduler: scheduler.address };
+      const config = readConfig(gatewaySettings, {}, doors);
+      const gateway = stack.use(await startGateway(config, { bus, results, log: silentLog }));
+      await until("the gateway is ready", async () => (await fetch(`http://${gateway.http}/readyz`)).ok);
+      return gateway;
     },
     /** Another scheduler leads, and knows this pipe. */
     async changeLeader(id: string) {
