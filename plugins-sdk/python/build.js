@@ -5,6 +5,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuildError, buildBundle, listed, runAsProgram } from "../bundle/bundle.js";
+import { cpython } from "../runtimes/cpython/recipe.js";
+import { snapshotOf as snapshotOfCpython } from "../runtimes/cpython/snapshot.js";
 import { python } from "../runtimes/python/recipe.js";
 import { snapshotOf } from "../runtimes/python/snapshot.js";
 import { checksOf, digestOf } from "../runtimes/runtime.js";
@@ -34,9 +36,10 @@ const language = {
   sources: async (root) => [
     { base: root, files: await filesOf(root) },
     { base: SDK, files: ["build.js", "source.js"] },
-    { base: RUNTIMES, files: ["host.js", "python/snapshot.js", ...(await listed(RUNTIMES, ["python/prelude"]))] },
+    { base: RUNTIMES, files: ["host.js", "python/snapshot.js", "cpython/snapshot.js"] },
+    { base: RUNTIMES, files: await listed(RUNTIMES, ["python/prelude", "cpython/prelude"]) },
   ],
-  toolchain: () => digestOf(python),
+  toolchain: async () => `${await digestOf(python)}\n${await digestOf(cpython)}`,
   compile,
   missingExport: (name) => `def ${name}(call): …`,
 };
@@ -55,21 +58,38 @@ async function filesOf(root) {
   return files.map((name) => (folder === "." ? name : `${folder}/${name}`));
 }
 
-/** @param {string} root */
-async function compile(root) {
-  const entry = /** @type {string} */ (entryOf(root));
-  const mistakes = [];
-  /** @type {string[]} */
-  const asyncNames = [];
-  const files = [];
-  for (const path of await filesOf(root)) {
-    const source = prepared(await readFile(join(root, path), "utf8"));
-    mistakes.push(...source.mistakes.map(({ line, problem }) => `${path}:${line}: ${problem}`));
-    asyncNames.push(...source.asyncNames);
-    files.push({ name: basename(path, ".py"), path, code: source.code });
+/** What a manifest may name as its `runtime`. */
+const CPYTHON = "cpython";
+const MICROPYTHON = "micropython";
+
+/** @type {import("../bundle/bundle.js").Language["compile"]} */
+async function compile(root, { runtime = MICROPYTHON }) {
+  if (runtime !== MICROPYTHON && runtime !== CPYTHON) {
+    throw new BuildError(`plugin.json: runtime ${JSON.stringify(runtime)} is none; write ${MICROPYTHON} or ${CPYTHON}`);
   }
+  const entry = /** @type {string} */ (entryOf(root));
+  const name = basename(entry, ".py");
+  const paths = await filesOf(root);
+  const texts = await Promise.all(paths.map((path) => readFile(join(root, path), "utf8")));
+  const fileOf = (/** @type {string} */ path, /** @type {string} */ code) => ({
+    name: basename(path, ".py"),
+    path,
+    code,
+  });
+  if (runtime === CPYTHON) {
+    return snapshotOfCpython(
+      name,
+      paths.map((path, i) => fileOf(path, /** @type {string} */ (texts[i]))),
+    );
+  }
+  const sources = texts.map(prepared);
+  const mistakes = sources.flatMap((source, i) =>
+    source.mistakes.map(({ line, problem }) => `${paths[i]}:${line}: ${problem}`),
+  );
   if (mistakes.length) throw new BuildError([`${basename(root)} does not build`, ...mistakes].join("\n  "));
-  return snapshotOf(basename(entry, ".py"), files, asyncNames);
+  const files = sources.map(({ code }, i) => fileOf(/** @type {string} */ (paths[i]), code));
+  const asyncNames = sources.flatMap((source) => source.asyncNames);
+  return snapshotOf(name, files, asyncNames);
 }
 
 /** What building needs. */

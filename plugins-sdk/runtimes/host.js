@@ -3,8 +3,11 @@
 const SHIFT = 48n;
 const OFFSET = (1n << SHIFT) - 1n;
 
-/** Imports for `new WebAssembly.Instance`, and what the interpreter said. */
-export function buildHost() {
+/**
+ * Imports for `new WebAssembly.Instance`, and what the interpreter said.
+ * @param {Uint8Array} [input] For an interpreter that reads its program as the input of a call.
+ */
+export function buildHost(input = new Uint8Array(0)) {
   /** @type {Uint8Array[]} Block 0 is nothing. */
   const blocks = [new Uint8Array(0)];
   /** @type {string[]} */
@@ -22,9 +25,10 @@ export function buildHost() {
     throw new Error("there is no host at build time");
   };
   const env = {
-    input_length: () => 0n,
-    input_load_u8: nothing,
-    input_load_u64: nothing,
+    input_length: () => BigInt(input.length),
+    input_load_u8: (/** @type {bigint} */ at) => input[Number(at)],
+    input_load_u64: (/** @type {bigint} */ at) =>
+      new DataView(input.buffer, input.byteOffset).getBigInt64(Number(at), true),
     length: (/** @type {bigint} */ address) => BigInt(at(address).view.byteLength),
     alloc: (/** @type {bigint} */ bytes) => store(Number(bytes)),
     free: () => {},

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CACHE } from "../bundle/bundle.js";
+import { CACHE, exists } from "../bundle/bundle.js";
 import { exposeState } from "./snapshot.js";
 
 const require = createRequire(import.meta.url);
@@ -15,6 +15,8 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const run = promisify(execFile);
 /** Merging and shrinking take seconds on a slow machine. */
 const TOOL_TIMEOUT_MS = 120_000;
+/** A large interpreter takes minutes. */
+const PREPARE_TIMEOUT_MS = 900_000;
 /** Features that every WebAssembly engine in use has; more would make binaryen write encodings that some refuse. */
 export const FEATURES = [
   "--mvp-features",
@@ -34,6 +36,8 @@ export const FEATURES = [
  * @property {readonly { file: string, module: string }[]} glue WAT files below `runtimes/`, and what each stands for.
  * @property {readonly string[]} exports What the finished interpreter exports beside `memory`.
  * @property {readonly string[]} [features] Beside the usual ones.
+ * @property {readonly string[]} [prepared] Flags of wasm-opt for the interpreter alone, before anything is merged: what
+ * takes minutes is kept by itself. Nothing is optimised afterwards then.
  */
 
 /**
@@ -81,7 +85,8 @@ export function checksOf({ interpreter, name }, more = []) {
  * @param {string} path
  */
 async function built(recipe, path) {
-  const interpreter = await pinned(recipe.interpreter);
+  const pin = await pinned(recipe.interpreter);
+  const interpreter = recipe.prepared ? await prepared(recipe, pin) : pin;
   const features = [...FEATURES, ...(recipe.features ?? [])];
   const work = await mkdtemp(join(tmpdir(), "millrace-runtime-"));
   try {
@@ -96,16 +101,39 @@ async function built(recipe, path) {
     const [whole, kept, small] = ["whole", "kept", "small"].map((name) => join(work, `${name}.wasm`));
     await tool("wasm-merge", [...merged, ...features, "--skip-export-conflicts", "-o", whole]);
     await tool("wasm-metadce", [whole, ...features, "--graph-file", graph, "-o", kept]);
-    await tool("wasm-opt", [kept, ...features, "-O2", "--strip-debug", "--strip-producers", "-o", small]);
+    const level = recipe.prepared ? [] : ["-O2"];
+    await tool("wasm-opt", [kept, ...features, ...level, "--strip-debug", "--strip-producers", "-o", small]);
     const runtime = exposeState(await readFile(small));
-    await mkdir(dirname(path), { recursive: true });
-    const staged = `${path}.${process.pid}`;
-    await writeFile(staged, runtime);
-    await rename(staged, path);
+    await keep(path, runtime);
     return runtime;
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** The path of the interpreter as its recipe's flags make it. @param {Recipe} recipe @param {string} pin */
+async function prepared({ name, interpreter, prepared: flags = [], features = [] }, pin) {
+  const inputs = JSON.stringify([interpreter, flags, features, FEATURES, versionOf("binaryen")]);
+  const digest = createHash("sha256").update(inputs).digest("hex").slice(0, 32);
+  const path = join(CACHE, "runtimes", `${name}-prepared-${digest}.wasm`);
+  if (await exists(path)) return path;
+  const work = await mkdtemp(join(tmpdir(), "millrace-runtime-"));
+  try {
+    const made = join(work, "prepared.wasm");
+    await tool("wasm-opt", [pin, ...FEATURES, ...features, ...flags, "-o", made], PREPARE_TIMEOUT_MS);
+    await keep(path, await readFile(made));
+    return path;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Written under another name and moved when whole. @param {string} path @param {Uint8Array} bytes */
+async function keep(path, bytes) {
+  await mkdir(dirname(path), { recursive: true });
+  const staged = `${path}.${process.pid}`;
+  await writeFile(staged, bytes);
+  await rename(staged, path);
 }
 
 /** The path of a file whose bytes are the ones that were tried. @param {Recipe["interpreter"]} pin */
@@ -129,9 +157,9 @@ function keptGraph(exported) {
 }
 
 /** A program of binaryen's. @param {string} name @param {readonly string[]} flags */
-export async function tool(name, flags) {
+export async function tool(name, flags, timeoutMs = TOOL_TIMEOUT_MS) {
   const program = join(folderOf("binaryen"), "bin", name);
-  await run(process.execPath, [program, ...flags], { timeout: TOOL_TIMEOUT_MS, maxBuffer: 1 << 26 });
+  await run(process.execPath, [program, ...flags], { timeout: timeoutMs, maxBuffer: 1 << 26 });
 }
 
 /** Some packages do not export their package.json: it is looked for where Node looks. @param {string} name */

@@ -106,6 +106,8 @@ export const MANIFEST_SCHEMA: Json = object(
     description: text(500, "one sentence of at most 500 characters"),
     author: text(200, "at most 200 characters"),
     license: text(200, 'an SPDX expression such as "Apache-2.0"'),
+    // Builders read it; a module that is built needs no more of it.
+    runtime: { enum: ["micropython", "cpython"], description: "the interpreter of a plugin in Python" },
     interfaces: object(
       {
         fetch,

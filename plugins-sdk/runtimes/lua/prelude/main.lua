@@ -2,7 +2,8 @@
 local millrace = {
   call = call, checkpoint = checkpoint, context = context, counter = counter, emit = emit, fail = fail,
   format_time = format_time, from_base64 = from_base64, gauge = gauge, host_call = host_call, http = http, json = json,
-  kv = kv, log = log, metric = metric, now = now, parse_time = parse_time, ping = ping, placeholder = placeholder, progress = progress,
+  kv = kv, log = log, metric = metric, now = now, parse_time = parse_time, ping = ping, placeholder = placeholder,
+  progress = progress,
   publish = publish, query = query, quote = quote, random_bytes = random_bytes, secret = secret, sleep = sleep,
   snmp = snmp, socket = socket, to_base64 = to_base64,
 }

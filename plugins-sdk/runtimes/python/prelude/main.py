@@ -1,48 +1,5 @@
-# The module `millrace`, how modules are found, and what the builder runs. Last part of the prelude.
+# How modules are found, and what the builder runs. Last part of the prelude.
 
-_sdk = _Module(
-    "millrace",
-    {
-        "PluginError": PluginError,
-        "Reply": Reply,
-        "SocketReply": SocketReply,
-        "Window": Window,
-        "call": call,
-        "checkpoint": checkpoint,
-        "context": context,
-        "counter": counter,
-        "from_base64": from_base64,
-        "emit": emit,
-        "format_time": format_time,
-        "gauge": gauge,
-        "host_call": host_call,
-        "http": http,
-        "kv": kv,
-        "log": log,
-        "metric": metric,
-        "parse_time": parse_time,
-        "ping": ping,
-        "placeholder": placeholder,
-        "progress": progress,
-        "publish": publish,
-        "query": query,
-        "quote": quote,
-        "random_bytes": random_bytes,
-        "secret": secret,
-        "sleep": sleep,
-        "snmp": snmp,
-        "socket": socket,
-        "to_base64": to_base64,
-        "to_json": to_json,
-        # Only names for editors: the calls are all of one kind.
-        "FetchCall": _anything,
-        "RegisterCall": _anything,
-        "PollCall": _anything,
-        "EnrichCall": _anything,
-        "DiscoverCall": _anything,
-        "RouteCall": _anything,
-    },
-)
 _json = _Module(
     "json",
     {
