@@ -111,6 +111,11 @@ export function maintenanceService(ports: MaintenancePorts): Service {
         const names = sharers.map((other) => other.name).join(", ");
         throw new Fault("precondition", `${names} write to dataset ${dataset}, too: clear ${name}, then delete it`);
       }
+      const followers = [...all(catalog, "pipe")].filter(({ effective }) => effective?.after.includes(id));
+      if (followers.length) {
+        const names = followers.map((other) => other.name).join(", ");
+        throw new Fault("precondition", `${names} come after ${name}: take it out of their \`after\` first`);
+      }
       const [windows, locks] = [await ports.windows(), await ports.locks()];
       const stored = await listWindows(windows, id, {});
       for (const { window } of stored.filter((one) => one.window.state === WindowState.RUNNING)) {
