@@ -1,4 +1,5 @@
 /** Pipes: an instance's fetch bound to a dataset. */
+import { isDeepStrictEqual } from "node:util";
 import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { type Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
@@ -47,9 +48,8 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
     return [...gridMistakes(next, windows), ...(before && cut ? partitionMistakes(before, windows) : [])];
   };
   /** What is wrong between a pipe, as it would be, and the others. */
-  const otherClashes = async (settled: Pipe, plugin: string): Promise<Mistake[]> => {
-    const others = await store.pipes.list();
-    const own = [...holdMistakes(settled), ...(await datasetClashes(store, settled, plugin))];
+  const otherClashes = async (settled: Pipe, plugin: string, others: readonly Pipe[]): Promise<Mistake[]> => {
+    const own = [...holdMistakes(settled), ...(await datasetClashes(store, settled, plugin, others))];
     return [...own, ...chainMistakes(settled, others), ...referenceClashes(settled, others)];
   };
 
@@ -89,10 +89,12 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           throw new Fault("precondition", `${instance.plugin} has no fetch and no sync, so ${owner} can have no pipes`);
         }
         const settled = settledPipe(pipe, instance, version, await referredIn(store, pipe));
-        refuse(await otherClashes(settled, instance.plugin));
+        const others = await store.pipes.list();
+        refuse(await otherClashes(settled, instance.plugin, others));
         refuse(await gridClashes(settled));
         const created = await store.pipes.create(settled, store.now());
-        await settleReferrers(store, [created.name]);
+        // Nobody may refer to what is not there, but one may have been left so by a deletion.
+        await settleReferrers(store, [created.name], others);
         return { pipe: created };
       });
     },
@@ -112,19 +114,21 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       if (!given) throw Fault.invalid("pipe", [{ field: "pipe", problem: "is not set" }]);
       const fields = changedFields(updateMask, CHANGEABLE, (path) => isSet(given, path));
       return await store.alone(async () => {
+        let moved = false;
         const pipe = await store.pipes.change(given.name, given.etag, store.now(), async (current) => {
           const { instance, version } = await groundOf(store, current);
           refuseDraining(instance);
           const next = edited(current, given, fields);
-          const moved = next.state === current.state ? [] : stateMistakes(next.state);
-          refuse([...moved, ...pipeMistakes(next, next.state)]);
+          const stated = next.state === current.state ? [] : stateMistakes(next.state);
+          refuse([...stated, ...pipeMistakes(next, next.state)]);
           const settled = settledPipe(next, instance, version, await referredIn(store, next));
           const touched = [...fields].some((field) => field.startsWith("parameters"));
-          if (touched) refuse(await otherClashes(settled, instance.plugin));
+          if (touched) refuse(await otherClashes(settled, instance.plugin, await store.pipes.list()));
+          moved = !isDeepStrictEqual(settled.effective, current.effective);
           if (touched) refuse(await gridClashes(settled, current));
           return settled;
         });
-        await settleReferrers(store, [pipe.name]);
+        if (moved) await settleReferrers(store, [pipe.name]);
         return { pipe };
       });
     },
@@ -167,7 +171,10 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           const woken = current.state === PipeState.PAUSED ? current.state : PipeState.ENABLED;
           const woke = { ...answered, registered: merge(defaults), state: woken };
           const settled = settledPipe(woke, instance, version, await referredIn(store, woke));
-          mistakes = [...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))];
+          mistakes = [
+            ...holdMistakes(settled),
+            ...(await datasetClashes(store, settled, instance.plugin, await store.pipes.list())),
+          ];
           if (!mistakes.length) mistakes = await gridClashes(settled, current);
           return mistakes.length ? failed(`the answer of register is not usable\n${asReason(mistakes)}`) : settled;
         });
@@ -210,8 +217,8 @@ function holdMistakes({ effective, dataset }: Pipe): Mistake[] {
 }
 
 /** Pipes may share a dataset when one plugin feeds it and they declare the same columns. */
-async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise<Mistake[]> {
-  const sharers = (await store.pipes.list()).filter((p) => p.dataset === pipe.dataset && p.name !== pipe.name);
+async function datasetClashes(store: Store, pipe: Pipe, plugin: string, others: readonly Pipe[]): Promise<Mistake[]> {
+  const sharers = others.filter((p) => p.dataset === pipe.dataset && p.name !== pipe.name);
   const mistakes: Mistake[] = [];
   const clash = (other: Pipe, why: string) =>
     mistakes.push({

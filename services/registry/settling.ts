@@ -157,10 +157,15 @@ async function resettled(store: Store, pipe: Pipe, instance: Instance, version: 
 }
 
 /** Pipes that take parameters from these take them anew, and so on: there are no circles. */
-export async function settleReferrers(store: Store, changed: Iterable<string>): Promise<void> {
+export async function settleReferrers(
+  store: Store,
+  changed: Iterable<string>,
+  /** All pipes, if they are at hand. */
+  known?: readonly Pipe[],
+): Promise<void> {
   let names = new Set(changed);
-  while (names.size > 0) {
-    const pipes = await store.pipes.list();
+  for (let pipes = known; names.size > 0; pipes = undefined) {
+    pipes ??= await store.pipes.list();
     const before = new Map(pipes.map((pipe) => [pipe.name, pipe.etag]));
     const next = new Set<string>();
     for (const name of referrersOf(names, pipes)) {
