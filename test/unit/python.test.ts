@@ -56,6 +56,13 @@ describe("the interpreter", () => {
     expect((await guest.call("function:roundtrip", '"é"')).json).toBe("é");
   });
 
+  test("long texts keep every character, alone and inside", async () => {
+    const text = 'é"\\\n\t\u0001☃𝄞 '.repeat(20_000);
+    for (const value of [[text], { text }, [{ text, n: 1 }]]) {
+      expect((await guest.call("function:roundtrip", value)).json).toEqual(value);
+    }
+  });
+
   test("the heap grows with what is kept", async () => {
     const value = Array.from({ length: 50_000 }, (_, n) => ({ n }));
     const { json, error } = await guest.call("function:roundtrip", value);

@@ -44,7 +44,7 @@ def to_json(value):
         return _encode(_without_nan(value))
 
 
-_object = to_json
+_object = _wide = to_json
 
 
 def _fields_of(value, names):

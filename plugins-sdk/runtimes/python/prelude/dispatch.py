@@ -30,7 +30,8 @@ def __dispatch(index):
         if name == "fetch" and isinstance(value, _generator):
             value = _drain(value)
         _flush()
-        _output(to_json(_shaped(name, value)))
+        shaped = _shaped(name, value)
+        _output(_wide(shaped) if type(shaped) is dict else to_json(shaped))
         return 0
     except BaseException as thrown:
         _error(to_json(_failure(thrown)))

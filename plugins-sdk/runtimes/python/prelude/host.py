@@ -33,9 +33,24 @@ _DIRECT = {str, int, bool, type(None)}
 _PLAIN = {str, int, bool, type(None), float}
 
 
+# A longer text is escaped by our own: the interpreter's writer copies what it wrote again and again.
+_LONG_CHARACTERS = 500
+_ESCAPES = [("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")]
+_ESCAPES += [(chr(code), "\\u%04x" % code) for code in range(32) if code not in (9, 10, 13)]
+
+
+def _long_text(text):
+    for plain, escaped in _ESCAPES:
+        if plain in text:
+            text = text.replace(plain, escaped)
+    return '"' + text + '"'
+
+
 def to_json(value):
     """JSON text: dataclasses are objects, times RFC 3339, members of enums their values, bytes base64."""
     kind = type(value)
+    if kind is str and len(value) > _LONG_CHARACTERS:
+        return _long_text(value)
     if kind in _DIRECT:
         return _dumps(value)
     if kind is dict:
@@ -70,6 +85,11 @@ def _object(fields):
         # What is no number would be written as such: only then each value is looked at.
         if "nan" not in text and "inf" not in text:
             return text
+    return _wide(fields)
+
+
+def _wide(fields):
+    """An object whose members may be long."""
     return "{" + ", ".join([_dumps(str(key)) + ": " + to_json(value) for key, value in fields.items()]) + "}"
 
 
@@ -122,7 +142,9 @@ def host_call(name, request=None):
             "the host function %s is not available at build time; move it into an exported function: "
             "code at the top level runs once, when the plugin is built" % name,
         )
-    answer = from_json(_host(name, request if type(request) is str else to_json(request or {})))
+    if type(request) is not str:
+        request = _wide(request) if type(request) is dict else to_json(request or {})
+    answer = from_json(_host(name, request))
     failure = answer.get("error")
     if failure:
         raise PluginError(
