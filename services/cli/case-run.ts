@@ -17,7 +17,8 @@ const OWN = ["emit", "checkpoint", "log", "progress", "metric", "sleep", "publis
 const ASKED = ["http", "secret", "kv", "query", "call", "socket", "ping", "snmp", "context"];
 
 export interface Played {
-  readonly end: LocalEnd;
+  /** Undefined: it could not be played. */
+  readonly end: LocalEnd | undefined;
   /** What is not as the case says; nothing: it passed. */
   readonly differences: readonly string[];
 }
@@ -29,7 +30,12 @@ export const runOf = (plugin: LocalPlugin, test: TestCase): LocalRun => {
   return { plugin, config, export: name, input: inputOf(plugin, name, config, test.input), grants, seed };
 };
 
-export async function playCase(bench: Workbench, plugin: LocalPlugin, test: TestCase): Promise<Played> {
+/** Errors: `invalid` when the case does not fit the plugin. */
+export async function playCase(
+  bench: Workbench,
+  plugin: LocalPlugin,
+  test: TestCase,
+): Promise<Played & { readonly end: LocalEnd }> {
   const tape = new CaseTape(test.host);
   const end = await runLocally(bench, { ...runOf(plugin, test), world: tape.world, now: clockOf(test.clock) });
   return { end, differences: [...tape.differences(), ...judge(test.expect, end)] };

@@ -20,7 +20,7 @@ import { Fault, type FaultCode, faultCodes } from "../kit/fault.ts";
 import { namesOf } from "../registry/manifest.ts";
 import { root } from "./build.ts";
 import { building } from "./build-progress.ts";
-import { readCases } from "./case-file.ts";
+import { readCases, type TestCase } from "./case-file.ts";
 import { runOf } from "./case-run.ts";
 import { type Invocation, wholeFlag } from "./command.ts";
 import { configOf, inputOf } from "./local-input.ts";
@@ -81,11 +81,21 @@ export async function scenariosOf(plugin: LocalPlugin): Promise<Scenario[]> {
   const cases = plugin.built ? await readCases(plugin.path) : [];
   const good = cases.filter(({ expect }) => !expect.error && GOOD.includes(expect.outcome ?? "ok"));
   const written = good.map((test): Scenario => {
-    const { export: name, input } = runOf(plugin, test);
+    const { export: name, input } = fitting(plugin, test);
     return { name: test.name, export: name, input, host: test.host, nowMs: test.clock[0] ?? 0, recorded: true };
   });
   const missing = namesOf(plugin.manifest.interfaces).filter((name) => !written.some((one) => one.export === name));
   return [...written, ...missing.flatMap((name) => byItself(plugin, name))];
+}
+
+/** Errors: `invalid`, naming the case. */
+function fitting(plugin: LocalPlugin, test: TestCase) {
+  try {
+    return runOf(plugin, test);
+  } catch (thrown) {
+    const fault = Fault.from(thrown);
+    throw new Fault(fault.code, `the case ${test.name} does not fit the plugin: ${fault.message}`, { cause: fault });
+  }
 }
 
 /** Nothing when its config has no defaults: then only a case can say what it is called with. */

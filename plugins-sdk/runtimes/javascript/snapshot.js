@@ -8,8 +8,8 @@ import { snapshot, wipeFree } from "../snapshot.js";
 import { javascript, STACK } from "./recipe.js";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
-/** Turns of loops and calls that a top level may take: some seconds. The engine looks every so many. */
-const MAX_JUMPS = 200_000_000;
+/** Turns of loops and calls that a top level may take: a second or so. The engine looks every so many. */
+const MAX_JUMPS = 50_000_000;
 const JUMPS_A_LOOK = 10_000;
 /** Names that the module itself uses. */
 const RESERVED = /^(memory$|_)/;
@@ -102,7 +102,9 @@ export async function snapshotOf(code, lines) {
     const stack = (details?.stack ?? []).map((/** @type {string} */ frame) => `\n    at ${frame}`).join("");
     if (/^InternalError: interrupted/.test(message)) {
       const fix = "it runs once, while the plugin is built: move the loop into an export such as fetch";
-      throw new BuildError(`the top level of the plugin does not come to an end; ${fix}${stack}`);
+      // The engine knows where it last called something; the loop is there or below.
+      const near = stack.replace("\n    at ", "\n    at or after ");
+      throw new BuildError(`the top level of the plugin does not come to an end; ${fix}${near}`);
     }
     throw new BuildError(`the top level of the plugin threw: ${message}${stack}`);
   }
