@@ -11,6 +11,8 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export interface EngineCall {
   readonly module: WebAssembly.Module;
+  /** More calls of the module may come, and none of its code runs by itself: instances may be made ahead. */
+  readonly inert?: boolean;
   readonly export: string;
   readonly input: Uint8Array;
   readonly memoryMaxBytes: number;
@@ -76,6 +78,15 @@ export class Gas {
 
 /** Runs one export on an instance. Never rejects: whatever the guest does is an end. */
 export type RunGuest = (call: EngineCall) => Promise<EngineEnd>;
+
+/** What runs the guests of a lane. */
+export interface Engine {
+  readonly run: RunGuest;
+  /** For a lane that has nothing to do: a small piece of work ahead. Returns whether there is more. */
+  prepare(): boolean;
+  /** No more calls of the module come. */
+  forget(module: WebAssembly.Module): void;
+}
 
 /** How a guest ended that returned: by its return code, its error and its output. */
 export interface Returned {

@@ -1,9 +1,10 @@
 /** The engine of ours: guests linked to a kernel in WebAssembly, on pooled memories that are zeroed after each call. */
 import { Arena } from "./arena.ts";
 import { Carriers, type GuestExport } from "./carriers.ts";
-import { Ending, type EngineCall, ended, endOfThrow, failed, Gas, type RunGuest } from "./engine.ts";
+import { Ending, type Engine, type EngineCall, ended, endOfThrow, failed, Gas } from "./engine.ts";
 import { importedMemory, type MemoryImport, MemoryPool } from "./guest-memory.ts";
 import { Kernel } from "./kernel.ts";
+import { Spares } from "./spares.ts";
 
 /** An arena of which more was in use is left to its last guests, because WebAssembly memory never shrinks. */
 const ARENA_MAX_BYTES = 64 << 20;
@@ -13,11 +14,15 @@ const MAX_KEPT = 64;
 const MAX_KEPT_BYTES = 256 << 20;
 const KEPT_IDLE_MS = 60_000;
 /** Imports that suspend their guest; a module without them runs to its end at once, on the stack of the lane. */
+/** What compilers want called before any other export; as Extism's SDK does it. */
+const INITIALISERS = ["hs_init", "_initialize", "_start"];
 const SUSPENDING = new Set(["host_call", "http_request"]);
 
 interface ModuleFacts {
   readonly memory: MemoryImport | undefined;
   readonly suspends: boolean;
+  /** Exports what is called before any other export. */
+  readonly initialises: boolean;
 }
 
 interface Guest {
@@ -27,10 +32,12 @@ interface Guest {
   /** Undefined until it is instantiated. */
   exports: Readonly<Record<string, unknown>> | undefined;
   callsLeft: number;
+  /** When its parts were asked for. */
+  readonly takenMs: number;
   idleSinceMs: number;
 }
 
-export function openKernelEngine(): RunGuest {
+export function openKernelEngine(): Engine {
   const known = new WeakMap<WebAssembly.Module, ModuleFacts>();
   const memories = new MemoryPool();
   const carriers = new Carriers();
@@ -45,7 +52,8 @@ export function openKernelEngine(): RunGuest {
     let facts = known.get(module);
     if (!facts) {
       const suspends = WebAssembly.Module.imports(module).some(({ name }) => SUSPENDING.has(name));
-      facts = { memory: importedMemory(module), suspends };
+      const initialises = WebAssembly.Module.exports(module).some(({ name }) => INITIALISERS.includes(name));
+      facts = { memory: importedMemory(module), suspends, initialises };
       known.set(module, facts);
     }
     return facts;
@@ -100,27 +108,57 @@ export function openKernelEngine(): RunGuest {
   };
   setInterval(() => {
     dropKept(KEPT_IDLE_MS);
+    spares.dropIdle();
     carriers.trim();
   }, KEPT_IDLE_MS).unref();
 
-  const fresh = (call: EngineCall): Guest => {
-    const facts = factsOf(call.module);
+  const spares = new Spares<Guest>(bury);
+  const fresh = (facts: ModuleFacts): Guest => {
+    const nobody = { facts, exports: undefined, callsLeft: 1, idleSinceMs: 0, takenMs: performance.now() };
     const kernel = takeKernel();
     try {
-      const memory = facts.memory && memories.take(facts.memory);
-      return { kernel, memory, facts, exports: undefined, callsLeft: call.reuse?.calls ?? 1, idleSinceMs: 0 };
+      return { ...nobody, kernel, memory: facts.memory && memories.take(facts.memory) };
     } catch (thrown) {
-      bury({ kernel, memory: undefined, facts, exports: undefined, callsLeft: 0, idleSinceMs: 0 });
+      bury({ ...nobody, kernel, memory: undefined });
       throw thrown;
     }
   };
+  /** Ahead of its call; nothing when that fails, so that the call fails by itself. */
+  const spare = (module: WebAssembly.Module, facts: ModuleFacts): Guest | undefined => {
+    let guest: Guest | undefined;
+    try {
+      guest = fresh(facts);
+      guest.exports = instantiate(module, guest);
+      return guest;
+    } catch {
+      if (guest) bury(guest);
+      return undefined;
+    }
+  };
+  const begin = (call: EngineCall): Guest => {
+    const kept = call.reuse && takeKept(call.reuse.key);
+    if (kept) return kept;
+    const guest = spares.take(call.module) ?? fresh(factsOf(call.module));
+    guest.callsLeft = call.reuse?.calls ?? 1;
+    return guest;
+  };
+  /** Instantiates it, under the call that it is for. */
+  const start = ({ module, inert }: EngineCall, guest: Guest): Readonly<Record<string, unknown>> => {
+    const { facts, memory, takenMs } = guest;
+    const exports = instantiate(module, guest);
+    if (inert && memory && !facts.initialises) {
+      const tookMs = performance.now() - takenMs;
+      spares.started(module, tookMs, memory.buffer.byteLength, () => spare(module, facts));
+    }
+    return exports;
+  };
 
-  return async (call) => {
+  const run = async (call: EngineCall) => {
     clean();
     const { reuse } = call;
     let guest: Guest;
     try {
-      guest = (reuse && takeKept(reuse.key)) ?? fresh(call);
+      guest = begin(call);
     } catch (thrown) {
       return endOfThrow(call, thrown, 0, undefined);
     }
@@ -129,7 +167,7 @@ export function openKernelEngine(): RunGuest {
       const { kernel, facts } = guest;
       kernel.begin(call, guest.memory);
       guest.callsLeft -= 1;
-      const exports = guest.exports ?? instantiate(call.module, guest);
+      const exports = guest.exports ?? start(call, guest);
       const exported = exports[call.export];
       gas = new Gas(call, exports);
       if (typeof exported !== "function") {
@@ -150,6 +188,14 @@ export function openKernelEngine(): RunGuest {
       return gas?.judge(end) ?? end;
     }
   };
+  return {
+    run,
+    prepare() {
+      clean();
+      return spares.prepare();
+    },
+    forget: (module) => spares.forget(module),
+  };
 }
 
 function instantiate(module: WebAssembly.Module, { kernel, memory, facts }: Guest) {
@@ -163,8 +209,7 @@ function instantiate(module: WebAssembly.Module, { kernel, memory, facts }: Gues
   return exports;
 }
 
-/** What compilers want called before any other export; as Extism's SDK does it. */
 function initialise(exports: Readonly<Record<string, unknown>>): void {
-  const name = ["hs_init", "_initialize", "_start"].find((one) => typeof exports[one] === "function");
+  const name = INITIALISERS.find((one) => typeof exports[one] === "function");
   if (name) (exports[name] as () => void)();
 }

@@ -30,7 +30,13 @@ export interface StartMessage {
 export type ToLane =
   | StartMessage
   /** Sent once; the starts that follow name its number, until it is forgotten. */
-  | { readonly type: "module"; readonly number: number; readonly module: WebAssembly.Module }
+  | {
+      readonly type: "module";
+      readonly number: number;
+      readonly module: WebAssembly.Module;
+      /** See `EngineCall`. */
+      readonly inert: boolean;
+    }
   | { readonly type: "forget"; readonly number: number }
   | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array; readonly nowMs: number }
   /** Nobody wants the answer any more: end the guest at its next wait. */
@@ -202,6 +208,7 @@ export function writeToLane(out: BatchWriter, message: ToLane): void {
     case "module":
       out.number(message.number);
       out.value(message.module);
+      out.number(message.inert ? 1 : 0);
       return;
     case "forget":
       out.number(message.number);
@@ -236,7 +243,7 @@ export function readToLane(batch: BatchReader): ToLane {
         seed: batch.text(),
       };
     case "module":
-      return { type, number: batch.number(), module: batch.value() as WebAssembly.Module };
+      return { type, number: batch.number(), module: batch.value() as WebAssembly.Module, inert: batch.number() === 1 };
     case "forget":
       return { type, number: batch.number() };
     case "reply":

@@ -4,7 +4,7 @@
  * it waits happens before the next message is taken up, so "who is on the CPU" is known at every moment.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { Ending, type EngineCall, type LogLevel, type RunGuest } from "./engine.ts";
+import { Ending, type Engine, type EngineCall, type LogLevel } from "./engine.ts";
 import {
   type Batch,
   BatchReader,
@@ -41,11 +41,17 @@ interface Waiting {
   reject(ending: Ending): void;
 }
 
+interface Known {
+  readonly module: WebAssembly.Module;
+  readonly inert: boolean;
+}
+
 /** One guest of this lane, as its engine sees it. */
 class Resident implements EngineCall {
   readonly id: number;
   readonly moduleNumber: number | undefined;
   readonly module: WebAssembly.Module;
+  readonly inert: boolean;
   readonly export: string;
   readonly input: Uint8Array;
   readonly memoryMaxBytes: number;
@@ -64,10 +70,11 @@ class Resident implements EngineCall {
   cpuMs = 0;
   memoryPeakBytes = 0;
 
-  constructor(start: StartMessage, module: WebAssembly.Module) {
+  constructor(start: StartMessage, { module, inert }: Known) {
     this.id = start.id;
     this.moduleNumber = numberOf(start);
     this.module = module;
+    this.inert = inert;
     this.export = start.export;
     this.input = start.input;
     this.memoryMaxBytes = start.memoryMaxBytes;
@@ -137,16 +144,17 @@ if (!port) throw new Error("lane.ts runs as a worker thread");
 const data = workerData as LaneData;
 const slice = new Slice(data.slice);
 /** Loaded only when it is used: the SDK takes longer to load than all the rest. */
-const runGuest: RunGuest =
+const engine: Engine =
   data.engine === "sdk"
-    ? (await import("./sdk-engine.ts")).runGuest
+    ? (await import("./sdk-engine.ts")).openSdkEngine()
     : (await import("./kernel-engine.ts")).openKernelEngine();
-const modules = new Map<number, WebAssembly.Module>();
+const modules = new Map<number, Known>();
 const residents = new Map<number, Resident>();
 /** What came and was not taken up, what was said and not sent. */
 const inbox: BatchReader[] = [];
 const outbox = new BatchWriter();
 let outboxSinceMs = 0;
+let resting = false;
 /** By module: guests of it that ran without a long slice since the last one that had one. */
 const quickRuns = new Map<number, number>();
 
@@ -173,6 +181,17 @@ function work(): void {
     inbox.shift();
   }
   send();
+  rest();
+}
+
+/** Nobody waits for this lane: it makes ahead what it lacks, in pieces, until somebody does. */
+function rest(): void {
+  if (resting) return;
+  resting = true;
+  setImmediate(() => {
+    resting = false;
+    if (inbox.length === 0 && !slice.current() && engine.prepare()) rest();
+  });
 }
 
 function leaveCpu(resident: Resident): void {
@@ -196,8 +215,10 @@ function enterCpu(id: number, moduleNumber: number | undefined): void {
 /** Returns whether a guest is on the CPU now. */
 function take(message: ToLane): boolean {
   if (message.type === "start") return begin(message);
-  if (message.type === "module") modules.set(message.number, message.module);
+  if (message.type === "module") modules.set(message.number, message);
   if (message.type === "forget") {
+    const known = modules.get(message.number);
+    if (known) engine.forget(known.module);
     modules.delete(message.number);
     quickRuns.delete(message.number);
   }
@@ -227,18 +248,19 @@ function begin(start: StartMessage): boolean {
     return false;
   }
   const { module } = start;
-  void run(new Resident(start, typeof module === "number" ? (modules.get(module) as WebAssembly.Module) : module));
+  const known = typeof module === "number" ? (modules.get(module) as Known) : { module, inert: false };
+  void run(new Resident(start, known));
   return true;
 }
 
 async function run(resident: Resident): Promise<void> {
   residents.set(resident.id, resident);
-  const end = await runGuest(resident);
+  const end = await engine.run(resident);
   residents.delete(resident.id);
   leaveCpu(resident);
   post({ type: "done", id: resident.id, end, used: resident.used });
 }
 
-await warmUp(runGuest);
+await warmUp(engine.run);
 post({ type: "ready" });
 send();

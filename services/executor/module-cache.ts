@@ -11,6 +11,8 @@ export interface CompiledModule {
   /** Never used again for another. */
   readonly number: number;
   readonly module: WebAssembly.Module;
+  /** Instantiating it runs none of its code. */
+  readonly inert: boolean;
 }
 
 interface Entry {
@@ -52,7 +54,7 @@ export class ModuleCache {
     const compiled = this.#compile(module, (bytes) => this.#grow(entry, bytes));
     const entry: Entry = {
       ...{ number, bytes: 0, usedMs: performance.now() },
-      compiled: compiled.then((made) => ({ number, module: made })),
+      compiled: compiled.then((made) => ({ number, ...made })),
     };
     this.#entries.set(module.digest, entry);
     entry.compiled.catch(() => {
@@ -75,11 +77,11 @@ export class ModuleCache {
     }
   }
 
-  async #compile(module: GuestModule, onBytes: (bytes: number) => void): Promise<WebAssembly.Module> {
+  async #compile(module: GuestModule, onBytes: (bytes: number) => void): Promise<Omit<CompiledModule, "number">> {
     const bytes = await module.load();
     onBytes(bytes.byteLength);
     try {
-      return await WebAssembly.compile(bytes);
+      return { module: await WebAssembly.compile(bytes), inert: !hasStart(bytes) };
     } catch (cause) {
       throw new Fault("invalid", `module ${module.digest} does not compile: ${(cause as Error).message}`, { cause });
     }
@@ -101,4 +103,25 @@ export class ModuleCache {
     entry.bytes = 0;
     this.#onDrop(entry.number);
   }
+}
+
+const HEADER_BYTES = 8;
+const START_SECTION = 8;
+
+/** Whether a valid module has a start function. */
+export function hasStart(bytes: Uint8Array): boolean {
+  let at = HEADER_BYTES;
+  while (at < bytes.length) {
+    if (bytes[at] === START_SECTION) return true;
+    at += 1;
+    let [size, shift] = [0, 0];
+    for (let more = true; more; at += 1) {
+      const byte = bytes[at] ?? 0;
+      size += (byte & 0x7f) * 2 ** shift;
+      shift += 7;
+      more = byte >= 0x80;
+    }
+    at += size;
+  }
+  return false;
 }

@@ -7,6 +7,7 @@ import { type CurrentPlugin, createPlugin } from "@extism/extism";
 import {
   EMPTY,
   Ending,
+  type Engine,
   type EngineCall,
   type EngineEnd,
   ended,
@@ -30,8 +31,10 @@ const MAX_BLOCKS = 32_766;
 /** What a block costs on the heap beside its bytes; makes empty blocks count too. */
 const BLOCK_OVERHEAD_BYTES = 256;
 
+export const openSdkEngine = (): Engine => ({ run: runGuest, prepare: () => false, forget() {} });
+
 /** Never throws: whatever the guest does is an end. */
-export async function runGuest(call: EngineCall): Promise<EngineEnd> {
+async function runGuest(call: EngineCall): Promise<EngineEnd> {
   const guest = new Guest(call);
   let gas: Gas | undefined;
   try {

@@ -6,6 +6,7 @@ declare namespace WebAssembly {
   const Module: {
     new (bytes: Uint8Array): Module;
     imports(module: Module): { readonly module: string; readonly name: string; readonly kind: string }[];
+    exports(module: Module): { readonly name: string; readonly kind: string }[];
   };
   class Instance {
     constructor(module: Module, imports?: object);
