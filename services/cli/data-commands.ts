@@ -1,5 +1,5 @@
 /** What pipes and pollers have beside list, show, pause, resume and delete. */
-import { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
+import { Pipe, PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.ts";
 import { Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { PollersService } from "../../proto/gen/millrace/registry/v1/poller_service.ts";
@@ -8,7 +8,9 @@ import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/windo
 import { bare } from "../../proto/names.ts";
 import { parseDuration } from "../kit/time.ts";
 import { apiOf, enumName, named, pages, showTime, toTimestamp } from "./api.ts";
-import { type Command, type Flag, Misuse } from "./command.ts";
+import { type Command, Misuse } from "./command.ts";
+import { parameterFlags, parametersOf } from "./parameter-flags.ts";
+import { tagsOf } from "./pipe-edit.ts";
 import { restJson } from "./rest-json.ts";
 import { followSync, syncPipe } from "./sync.ts";
 import { table } from "./terminal.ts";
@@ -19,26 +21,6 @@ const MAX_SHOWN = 10;
 
 const windowJson = (window: Window) => restJson("millrace.scheduler.v1.Window", Window, window);
 
-/** Flags that set a pipe's parameters, by field. */
-export const parameterFlags = {
-  begin: { type: "string", doc: "first moment worth fetching, RFC 3339" },
-  end: { type: "string", doc: "end of what is worth fetching, exclusive, RFC 3339" },
-  chunk: { type: "string", doc: "length of one window, for example 30d" },
-  schedule: { type: "string", doc: '"every 1h", "cron 15 3 * * * Europe/Berlin" or "manual"' },
-  backtrack: { type: "string", doc: "how far back finished windows are fetched again, for example 2d" },
-  target: { type: "string", doc: "dataset that the rows go to" },
-  timeout: { type: "string", doc: "wall time of one fetch, for example 60s" },
-  schema: { type: "string", doc: "what becomes of rows that do not fit: evolve, freeze or reject" },
-  sql: { type: "string", doc: "of a pipe of the instance sql: a SELECT that names the window as {begin} and {end}" },
-  reads: { type: "string", doc: "datasets that the SELECT may read, with commas" },
-  after: { type: "string", doc: "pipes that this one is made from, with commas" },
-  timezone: { type: "string", doc: "zone of times without an offset, for example Europe/Berlin" },
-} satisfies Record<string, Flag>;
-
-/** The value of a parameter as it is written in a flag. */
-export const parameterOf = (name: string, text: string): string | string[] =>
-  name === "reads" || name === "after" ? text.split(",").flatMap((one) => one.trim() || []) : text;
-
 /** Flags on the command line are texts or switches; this is a text or nothing. */
 const textOf = (value: string | boolean | undefined) => (typeof value === "string" ? value : "");
 
@@ -47,19 +29,22 @@ export const dataCommands: readonly Command[] = [
     path: "pipe create",
     args: "<instance> <metric> [location]",
     doc: "Creates a pipe: an instance's fetch, bound to a table. Its id is instance.metric[.location].",
-    flags: parameterFlags,
+    flags: {
+      ...parameterFlags,
+      tags: { type: "string", doc: "words to select it by, with commas" },
+      paused: { type: "string", doc: "create it paused: why" },
+    },
     async run(invocation) {
       using api = apiOf(invocation);
       const [instance, metric, location = ""] = invocation.args;
-      const names = Object.keys(parameterFlags) as (keyof typeof parameterFlags)[];
-      const parameters = Object.fromEntries(
-        names.map((name) => [name, parameterOf(name, textOf(invocation.flags[name]))]),
-      );
+      const { tags, paused } = invocation.flags;
       const pipe = Pipe.fromPartial({
         instance: named("instances", instance),
         metric: metric ?? "",
         location,
-        parameters,
+        parameters: parametersOf(invocation.flags),
+        tags: tagsOf(textOf(tags)),
+        ...(typeof paused === "string" && { state: PipeState.PAUSED, stateReason: paused }),
       });
       const created = await api.call(PipesService.createPipe, { pipe });
       invocation.terminal.result(

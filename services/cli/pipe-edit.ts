@@ -4,8 +4,11 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named } from "./api.ts";
 import type { Command } from "./command.ts";
-import { parameterFlags, parameterOf } from "./data-commands.ts";
+import { parameterFlags, parametersOf } from "./parameter-flags.ts";
 import { restJson } from "./rest-json.ts";
+
+export const tagsOf = (text: string) => text.split(",").flatMap((tag) => tag.trim() || []);
+const changedText = (mask: readonly string[]) => mask.map((field) => field.replace("parameters.", "")).join(", ");
 
 export const pipeEditCommand: Command = {
   path: "pipe edit",
@@ -13,23 +16,35 @@ export const pipeEditCommand: Command = {
   doc: 'Changes parameters of a pipe; "" takes one back to its default. A pipe that was changed meanwhile is refused.',
   flags: {
     ...parameterFlags,
+    "set-tags": {
+      type: "string",
+      doc: 'words to select it by, with commas, in place of those that it has; "" for none',
+    },
     etag: { type: "string", doc: "of the pipe as you know it (default: as it is now)" },
   },
   async run(invocation) {
     const { args, flags, terminal } = invocation;
-    const wanted = Object.keys(parameterFlags).filter((name) => typeof flags[name] === "string");
-    if (wanted.length === 0) throw new Fault("invalid", "what shall change? give at least one parameter");
+    const parameters = parametersOf(flags);
+    const tags = flags["set-tags"];
+    const updateMask = [
+      ...Object.keys(parameters).map((field) => `parameters.${field}`),
+      ...(typeof tags === "string" ? ["tags"] : []),
+    ];
+    if (updateMask.length === 0) throw new Fault("invalid", "what shall change? give at least one parameter");
     using api = apiOf(invocation);
     const name = named("pipes", args[0]);
     const etag =
       typeof flags.etag === "string" ? flags.etag : (await api.call(PipesService.getPipe, { name })).pipe?.etag;
-    const parameters = Object.fromEntries(wanted.map((field) => [field, parameterOf(field, String(flags[field]))]));
-    const pipe = Pipe.fromPartial({ name, etag: etag ?? "", parameters });
-    const updateMask = wanted.map((field) => `parameters.${field}`);
+    const pipe = Pipe.fromPartial({
+      name,
+      etag: etag ?? "",
+      parameters,
+      tags: tagsOf(typeof tags === "string" ? tags : ""),
+    });
     const { pipe: changed } = await api.call(PipesService.updatePipe, { pipe, updateMask });
     terminal.result(
       () => changed && restJson("millrace.registry.v1.Pipe", Pipe, changed),
-      () => `${name} is changed: ${wanted.join(", ")}; its etag is ${changed?.etag}`,
+      () => `${name} is changed: ${changedText(updateMask)}; its etag is ${changed?.etag}`,
     );
   },
 };

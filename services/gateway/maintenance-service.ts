@@ -116,6 +116,13 @@ export function maintenanceService(ports: MaintenancePorts): Service {
         const names = followers.map((other) => other.name).join(", ");
         throw new Fault("precondition", `${names} come after ${name}: take it out of their \`after\` first`);
       }
+      const referrers = [...all(catalog, "pipe")].filter(({ parameters }) =>
+        Object.values(parameters?.refs ?? {}).some((ref) => ref === name || ref.startsWith(`${name}/`)),
+      );
+      if (referrers.length) {
+        const names = referrers.map((other) => other.name).join(", ");
+        throw new Fault("precondition", `${names} take parameters from ${name}: change their refs first`);
+      }
       const [windows, locks] = [await ports.windows(), await ports.locks()];
       const stored = await listWindows(windows, id, {});
       for (const { window } of stored.filter((one) => one.window.state === WindowState.RUNNING)) {

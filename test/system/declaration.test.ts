@@ -273,4 +273,4 @@ test("destroy takes what the project keeps and nothing else; exit codes are thos
   const args = ["--file", join(folder, "millrace.yaml")];
   const ended = await runCli(["diff", ...args], env() as Record<string, string>);
   expect(ended.code).toBe(1);
-});
+}, 120_000);

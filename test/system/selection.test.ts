@@ -75,9 +75,44 @@ test("several names, words for all of them, and nothing by accident", async () =
   const datasets = (await results.listDatasets()).map(({ dataset }) => dataset);
   expect(datasets).toEqual(expect.arrayContaining(["kept_web_a", "kept_web_b"]));
   expect(ends((await run("pipe delete --tags hourly --yes")).json)).toEqual(["pipes/web.c true"]);
-  const ended = await runCli(["pipe", "show", "--tags", "nobody", "--json"], { MILLRACE_ADDRESS: world.gateway.grpc });
-  expect(ended).toMatchObject({ code: 0, stdout: "[]\n" });
+  expect((await run("pipe show --tags nobody")).json).toEqual([]);
   const missed = await runCli(["pipe", "pause"], { MILLRACE_ADDRESS: world.gateway.grpc });
   expect(missed.code).toBe(2);
   expect(missed.stderr).toContain("<pipe> is missing: name a pipe, or pick with --tags or --all");
+}, 120_000);
+
+test("every parameter, tags and a note can be set when a pipe is made and when it is edited, on the command line", async () => {
+  const made = await run(
+    'pipe create web full --columns "time: timestamp, price: decimal(10, 2), n: int64" --datetime time --index time,n ' +
+      '--retention 30d --ttl 90d --partition month --codec ZSTD(3) --codecs "n: T64, LZ4; price: Delta, ZSTD" ' +
+      '--freshness 2h --attempts 5 --tags "x, y" --paused "not yet" --chunk 7d',
+  );
+  expect(made.json).toMatchObject({
+    tags: ["x", "y"],
+    state: "PIPE_STATE_PAUSED",
+    stateReason: "not yet",
+    parameters: {
+      columns: [
+        { name: "time", type: "timestamp" },
+        { name: "price", type: "decimal(10,2)" },
+        { name: "n", type: "int64" },
+      ],
+      ...{ index: ["time", "n"], retention: "30d", ttl: "90d", partition: "month", codec: "ZSTD(3)", attempts: 5 },
+      codecs: { n: "T64, LZ4", price: "Delta, ZSTD" },
+    },
+  });
+  const { etag } = made.json as { etag: string };
+  const edited = await run(`pipe edit web.full --freshness "" --codecs "" --set-tags z --etag ${etag}`);
+  expect(edited.json).toMatchObject({ tags: ["z"], parameters: { freshness: "", codecs: {}, retention: "30d" } });
+  await expect(run(`pipe edit web.full --ttl 1d --etag ${etag}`)).rejects.toMatchObject({ code: "conflict" });
+  const rest = await fetch(`${world.url}/v1/pipes/web.full`, {
+    method: "PATCH",
+    body: JSON.stringify({ etag, parameters: { ttl: "1d" } }),
+    headers: { "content-type": "application/json" },
+  });
+  expect(rest.status).toBe(409);
+  await run('pipe create web second --refs "columns: pipes/web.full/parameters/columns; datetime: pipes/web.full"');
+  const dropped = run("pipe drop web.full --yes");
+  await expect(dropped).rejects.toMatchObject({ code: "precondition", message: expect.stringContaining("web.second") });
+  await expect(run('pipe edit web.full --codecs "n"')).rejects.toMatchObject({ code: "invalid" });
 });
