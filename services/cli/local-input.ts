@@ -42,9 +42,9 @@ const DEFAULTS: Readonly<Record<string, (plugin: LocalPlugin, config: Json) => J
   fetch: ofWindow,
   sync: ofWindow,
   register: (plugin, config) => ({ pipe: pipeOf(plugin), config }),
-  poll: (_, config) => ({ resource: RESOURCE, config, previous: null, attempt: 1 }),
+  poll: (_, config) => ({ resource: RESOURCE, config, previous: null, context: {}, attempt: 1 }),
   discover: (_, config) => ({ config, site: "" }),
-  enrich: (_, config) => ({ resource: RESOURCE, config }),
+  enrich: (_, config) => ({ resource: RESOURCE, config, attempt: 1 }),
   route: () => ({ method: "GET", path: "/", params: {}, query: {}, headers: {} }),
 };
 

@@ -88,6 +88,7 @@ function manifestFor(name: string, wasm: Buffer): object {
     ...{ name, version: "0.0.0", abi: 1, description: "A module without a manifest." },
     interfaces: {
       ...Object.fromEntries(plain.map((one) => [one, {}])),
+      ...(exported.includes("enrich") && { enrich: { namespaces: { any: {} } } }),
       ...(exported.includes("route") && { route: { routes: [{ method: "*", path: "/{path...}" }] } }),
       ...(functions.length > 0 && { functions: Object.fromEntries(functions) }),
     },

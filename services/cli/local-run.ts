@@ -1,6 +1,7 @@
 /** One run of an export on the workbench, as the executor would make it: pages followed, rows counted, answers judged. */
 
 import { schemaOf } from "../executor/function-schema.ts";
+import { contextCapability } from "../executor/host/context.ts";
 import { RowSink } from "../executor/host/emit.ts";
 import { type Capabilities, type Capability, parseJson, readRequest } from "../executor/host/functions.ts";
 import { progressCapability, runLog } from "../executor/host/log.ts";
@@ -18,9 +19,10 @@ import type { GuestError } from "../executor/sandbox.ts";
 import { Tally } from "../executor/tally.ts";
 import type { Fault } from "../kit/fault.ts";
 import { formatTime } from "../kit/time.ts";
+import { contextsOfInput, documentMistakes } from "./local-context.ts";
 import type { Json } from "./local-input.ts";
 import type { LocalPlugin } from "./local-plugin.ts";
-import type { BenchCall, Grants, Workbench } from "./workbench.ts";
+import { type BenchCall, type Grants, subjectOf, type Workbench } from "./workbench.ts";
 
 /** As one run of the platform. */
 const MAX_PAGES = 100_000;
@@ -28,7 +30,13 @@ const FUNCTION = "function:";
 /** They have rows of a window, by pages or by `emit`. */
 const WINDOWED = ["fetch", "sync"];
 /** What an interface has when neither pipe nor manifest say. */
-const TIMEOUTS: Readonly<Record<string, string>> = { fetch: "60s", poll: "10s", discover: "30s", route: "10s" };
+const TIMEOUTS: Readonly<Record<string, string>> = {
+  fetch: "60s",
+  poll: "10s",
+  discover: "30s",
+  enrich: "30s",
+  route: "10s",
+};
 
 export interface LocalRun {
   readonly plugin: LocalPlugin;
@@ -122,6 +130,9 @@ export async function runLocally(bench: Workbench, run: LocalRun): Promise<Local
     log: log.log,
     progress: progressCapability((progress) => tell({ kind: "progress", ...progress })),
     metric: metrics.capability,
+    context: contextCapability(contextsOfInput(run.input), {
+      ...{ subject: subjectOf(plugin, config, grants), tally, trail: { path: [name], left: 0 }, resource: "local" },
+    }),
   };
   const end = (outcome: string, calls: number, more: { error?: GuestError; output?: Uint8Array } = {}): LocalEnd => {
     log.end();
@@ -193,20 +204,21 @@ const refusedRows = (fault: Fault | undefined): GuestError | undefined =>
   fault && { code: fault.code, message: fault.message, retryable: false };
 
 function timeoutOf({ manifest: { interfaces, limits } }: LocalPlugin, name: string): string {
-  const { fetch, poll, discover, functions = {} } = interfaces ?? {};
-  const declared = { fetch: fetch?.timeout, poll: poll?.timeout, discover: discover?.timeout }[name];
+  const { fetch, poll, discover, enrich, functions = {} } = interfaces ?? {};
+  const declared = { fetch, poll, discover, enrich }[name]?.timeout;
   const own = name.startsWith(FUNCTION) ? functions[name.slice(FUNCTION.length)]?.timeout : declared;
   return own || limits?.timeout || (TIMEOUTS[name] ?? "");
 }
 
 /** What the platform would not take of an answer. */
-function judged({ manifest }: LocalPlugin, name: string, output: Uint8Array): string | undefined {
+function judged(plugin: LocalPlugin, name: string, output: Uint8Array): string | undefined {
   const value = parseJson(output);
   const read: unknown = READERS[name]?.(value);
   if (typeof read === "string") return read;
+  if (name === "enrich") return documentMistakes(plugin, value);
   if (!name.startsWith(FUNCTION)) return undefined;
   if (value === undefined) return "the function did not answer with JSON";
-  const declared = manifest.interfaces?.functions[name.slice(FUNCTION.length)];
+  const declared = plugin.manifest.interfaces?.functions[name.slice(FUNCTION.length)];
   const mistakes = declared ? schemaOf(declared).output(value, "output") : [];
   return mistakes.length ? mistakes.map((m) => `${m.field}: ${m.problem}`).join("\n") : undefined;
 }

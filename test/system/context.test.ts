@@ -265,3 +265,15 @@ test("what is not granted is refused and counted; a document ends with its ttl; 
   expect(await run("open", device)).toMatchObject({ outcome: "ok", rows: 2 });
   expect((await g.documents(device.name)).map(({ key }) => key)).toEqual(["brief"]);
 }, 90_000);
+
+test("without a platform: enrich is judged, and poll is given documents, by `plugin call`", async () => {
+  const call = (...args: string[]) => runCli(["plugin", "call", FOLDER, ...args, "--json"]);
+  const context = { interface: { 1: { speed: 9 } }, note: {} };
+  const polled = await call("poll", "--input", JSON.stringify({ context }));
+  const values = { given: { value: 9 }, asked: { value: 9 }, listed: { value: 1 } };
+  expect(JSON.parse(polled.stdout)).toMatchObject({ outcome: "ok", answer: { metrics: [{ values }] } });
+  const documents = [{ namespace: "interface", key: "1", value: { speed: 0 } }];
+  const wrong = await call("enrich", "--config", JSON.stringify({ documents }));
+  const { outcome, error } = JSON.parse(wrong.stdout) as { outcome: string; error: { message: string } };
+  expect([outcome, error.message.split("\n").length, wrong.code]).toEqual(["guest_error", 2, 1]);
+}, 60_000);

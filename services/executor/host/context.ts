@@ -27,7 +27,10 @@ interface Asked {
  * `key` → `{documents: […], next?}`; with `limit`, `next` is the `after` of the next page. Without `resource` it is the
  * one that the guest is called for. Errors of the results: `denied`, `invalid`, `too_large`.
  */
-export function contextCapability(contexts: Contexts, { subject, tally, resource: own }: Caller): Capability {
+export function contextCapability(
+  contexts: Pick<Contexts, "get" | "list">,
+  { subject, tally, resource: own }: Caller,
+): Capability {
   return async (bytes) => {
     const asked = readAsked(bytes, own);
     const { op, resource, namespace, key } = asked;

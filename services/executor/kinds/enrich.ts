@@ -108,7 +108,7 @@ export interface Namespace {
 
 const compiled = new WeakMap<object, ReadonlyMap<string, Namespace>>();
 
-function namespacesOf(declared: Readonly<Record<string, ContextNamespace>>): ReadonlyMap<string, Namespace> {
+export function namespacesOf(declared: Readonly<Record<string, ContextNamespace>>): ReadonlyMap<string, Namespace> {
   const known = compiled.get(declared);
   if (known) return known;
   const namespaces = new Map(
