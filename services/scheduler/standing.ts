@@ -61,7 +61,7 @@ export interface PipeGrid extends Grid {
 
 /** Errors: `precondition` without a begin, or `invalid` for times and durations that do not parse. */
 export function gridOfPipe(pipe: Pipe): PipeGrid {
-  const { begin = "", end = "", chunk = "", backtrack = "" } = pipe.effective ?? pipe.parameters ?? {};
+  const { begin = "", end = "", chunk = "", backtrack = "", retention = "" } = pipe.effective ?? pipe.parameters ?? {};
   const path = `${pipe.name}.parameters`;
   if (!begin)
     throw new Fault("precondition", `${pipe.name} has no begin: set ${path}.begin to the first moment to fetch`);
@@ -72,6 +72,7 @@ export function gridOfPipe(pipe: Pipe): PipeGrid {
     endUs: end ? parseTime(end, `${path}.end`) : undefined,
     chunkUs: usOfMs(chunkMs),
     backtrackUs: usOfMs(parseDuration(backtrack || "0s", `${path}.backtrack`)),
+    retentionUs: retention ? usOfMs(parseDuration(retention, `${path}.retention`)) : undefined,
   };
 }
 

@@ -30,6 +30,8 @@ export interface Grid {
   /** End of what is worth fetching, exclusive; undefined: none. */
   readonly endUs: bigint | undefined;
   readonly chunkUs: bigint;
+  /** How long rows are kept: a window that is wholly older would be fetched for nothing. Undefined: for ever. */
+  readonly retentionUs?: bigint | undefined;
 }
 
 export interface WindowPlanInput extends Grid {
@@ -74,7 +76,9 @@ export function planWindows(input: WindowPlanInput): WindowPlan {
   // Counted from now and not from the pipe's end: what ended long ago does not change any more.
   const againUs = gridFloor(input, nowUs - 1n) - input.backtrackUs;
   const { settled, known } = sortKnown(input, gridLength(input, nowUs), againUs);
-  const fromUs = range && range.beginUs > beginUs ? gridFloor(input, range.beginUs) : beginUs;
+  const keptUs = input.retentionUs === undefined ? beginUs : nowUs - input.retentionUs;
+  const wantedUs = range && range.beginUs > keptUs ? range.beginUs : keptUs;
+  const fromUs = wantedUs > beginUs ? gridFloor(input, wantedUs) : beginUs;
   const toUs = range ? earlier(range.endUs, horizonUs) : horizonUs;
   const queue: PlannedWindow[] = [];
   let skipped = 0;
