@@ -3,7 +3,7 @@ import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { RunPart } from "../results/results.ts";
-import { changeRecord, refuseNewer } from "./fenced-record.ts";
+import { changeRecord, type Known, refuseNewer } from "./fenced-record.ts";
 
 const MAX_CURSOR_BYTES = 64 * 1_024;
 
@@ -41,9 +41,12 @@ export interface Checkpoints {
 /** Of one message in the queue: another message of the same run asks for other rows, so it starts afresh. */
 export function checkpointsOf(kv: Kv, runId: string, messageId: string): Checkpoints {
   const key = encodeKeyPart(runId);
+  /** What is there by all we know; most runs have none, and none to delete. Undefined: nobody has looked. */
+  let known: Known | "none" | undefined;
   return {
     async read() {
       const entry = await kv.get(key);
+      known = entry ?? "none";
       const stored = entry && decode(entry.value);
       if (stored?.message !== messageId) return NO_CHECKPOINT;
       const parts = stored.parts.map(({ fence, chunks }) => ({ fence: BigInt(fence), chunks }));
@@ -56,12 +59,18 @@ export function checkpointsOf(kv: Kv, runId: string, messageId: string): Checkpo
       }
       const written = parts.map((part) => ({ fence: String(part.fence), chunks: part.chunks }));
       const value: Stored = { message: messageId, fence: String(fence), cursor, parts: written, rows, failures };
-      await changeRecord(kv, key, (stored) => {
+      const changed = (stored: Uint8Array | undefined) => {
         if (stored) refuseNewer(BigInt(decode(stored).fence), fence, `the checkpoint of ${runId}`);
         return Buffer.from(JSON.stringify(value));
-      });
+      };
+      const last = known === "none" ? undefined : known;
+      // Should the writing fail, it may have been done nevertheless.
+      known = undefined;
+      known = await changeRecord(kv, key, changed, last);
     },
-    delete: () => kv.delete(key),
+    async delete() {
+      if (known !== "none") await kv.delete(key);
+    },
   };
 }
 

@@ -3,7 +3,7 @@ import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/windo
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { compactTime, timestampOf } from "../kit/time.ts";
-import { changeRecord, refuseNewer } from "./fenced-record.ts";
+import { changeRecord, type Known, refuseNewer } from "./fenced-record.ts";
 
 export interface WindowKey {
   readonly pipe: string;
@@ -22,13 +22,22 @@ export async function readWindow(windows: Kv, key: WindowKey): Promise<Window | 
   return entry && Window.decode(entry.value);
 }
 
-/** Errors: `conflict` when a newer attempt has written. */
+/** Writes of one attempt: what it wrote last is not read again. Errors: `conflict` when a newer attempt has written. */
+export function windowWriter(windows: Kv, key: WindowKey) {
+  let known: Known | undefined;
+  return async (change: Parameters<typeof writeWindow>[2]): Promise<void> => {
+    known = await writeWindow(windows, key, change, known);
+  };
+}
+
+/** Resolves with what stands now. Errors: `conflict` when a newer attempt has written. */
 export async function writeWindow(
   windows: Kv,
   key: WindowKey,
   change: WindowChange | ((stored: Window | undefined) => WindowChange),
-): Promise<void> {
-  await changeRecord(windows, keyOf(key), (bytes) => {
+  known?: Known,
+): Promise<Known | undefined> {
+  const changed = (bytes: Uint8Array | undefined) => {
     const stored = bytes && Window.decode(bytes);
     const fields = typeof change === "function" ? change(stored) : change;
     refuseNewer(stored?.fence ?? 0n, fields.fence, `window ${formatKey(key)}`);
@@ -40,7 +49,8 @@ export async function writeWindow(
       updateTime: timestampOf(BigInt(Date.now()) * 1_000n),
     });
     return Window.encode(next).finish();
-  });
+  };
+  return changeRecord(windows, keyOf(key), changed, known);
 }
 
 /**

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { openEmbeddedBus } from "../../services/bus/embedded/bus.ts";
 import { checkpointsOf, NO_CHECKPOINT } from "../../services/executor/checkpoints.ts";
-import { RowSink } from "../../services/executor/host/emit.ts";
+import { RowRoom, RowSink } from "../../services/executor/host/emit.ts";
 import { guestKv, MAX_KV_KEYS } from "../../services/executor/host/kv.ts";
 import { runLog, scrub } from "../../services/executor/host/log.ts";
 import { readResources } from "../../services/executor/kinds/discover.ts";
@@ -20,7 +20,7 @@ import { returnedRows } from "../../services/executor/returned-rows.ts";
 import { readWindow, writeWindow } from "../../services/executor/windows.ts";
 import { Fault } from "../../services/kit/fault.ts";
 import { silentLog } from "../../services/kit/log.ts";
-import type { LogLine } from "../../services/results/results.ts";
+import type { LogLine, Stored } from "../../services/results/results.ts";
 import { until } from "../harness/until.ts";
 
 async function openBus() {
@@ -159,6 +159,30 @@ describe("rows on their way", () => {
     await sink.flush();
     clearInterval(open);
     expect([sink.rows, sink.chunks]).toEqual([50_000, 10]);
+  });
+
+  test("many guests together hold no more than their room: each sends what it has, and waits until it is stored", async () => {
+    const room = new RowRoom(2 << 20);
+    const gates: (() => void)[] = [];
+    const append = () =>
+      new Promise<Stored>((resolve) => gates.push(() => resolve({ rows: 1, rejected: 0, bytes: 1 })));
+    const sinks = Array.from({ length: 5 }, () => new RowSink({ maxRows: 1_000_000, append, room }));
+    const adding = sinks.map((sink) => sink.add(batch));
+    await adding[0];
+    await until("all five have sent theirs", () => gates.length === 5);
+    expect(room.full).toBe(true);
+    const more = Promise.race([...adding.slice(2), new Promise((resolve) => setImmediate(() => resolve("waits")))]);
+    expect(await more).toBe("waits");
+    for (const go of gates.splice(0)) go();
+    await Promise.all(adding);
+    for (const sink of sinks) await sink.flush();
+    expect(room.heldBytes).toBe(0);
+    // What a guest leaves behind that failed is given back, too.
+    const left = sinks[0] as RowSink;
+    await left.add(row);
+    expect(room.heldBytes).toBe(row.byteLength + 1);
+    left[Symbol.dispose]();
+    expect(room.heldBytes).toBe(0);
   });
 
   test("the first failure is kept, the limit of rows holds, blank lines are no rows", async () => {

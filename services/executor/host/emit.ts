@@ -11,17 +11,50 @@ export const MAX_EMIT_BYTES = 16 << 20;
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 
+/** Rows that all sinks of the process hold, waiting or on their way to the store. */
+const MAX_HELD_BYTES = 96 << 20;
+
+/** What many sinks may hold together. Over it each sends what it has, and its guest waits until that is stored. */
+export class RowRoom {
+  readonly #maxBytes: number;
+  readonly #sinks = new Set<{ hurry(): void }>();
+  heldBytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get full(): boolean {
+    return this.heldBytes > this.#maxBytes;
+  }
+
+  hold(bytes: number, sink: { hurry(): void }): void {
+    this.heldBytes += bytes;
+    this.#sinks.add(sink);
+    if (this.full) for (const one of this.#sinks) one.hurry();
+  }
+
+  /** `sink`: it holds nothing any more that was not sent. */
+  release(bytes: number, sink?: { hurry(): void }): void {
+    this.heldBytes -= bytes;
+    if (sink) this.#sinks.delete(sink);
+  }
+}
+const PROCESS_ROOM = new RowRoom(MAX_HELD_BYTES);
+
 export interface RowSinkOptions {
   /** Resolves once durable. */
   readonly append: (rows: Uint8Array, chunk: number, format: RowFormat) => Promise<Stored>;
   readonly maxRows: number;
+  readonly room?: RowRoom;
 }
 
 /**
  * Numbers the chunks of one attempt from 0. The first failure is kept: nothing is taken after it, so that a guest that
  * swallows an error cannot end well.
  */
-export class RowSink {
+export class RowSink implements Disposable {
+  readonly #room: RowRoom;
   readonly #append: RowSinkOptions["append"];
   readonly #maxRows: number;
   readonly #inFlight = new Set<Promise<unknown>>();
@@ -32,7 +65,8 @@ export class RowSink {
   rows = 0;
   bytes = 0;
 
-  constructor({ append, maxRows }: RowSinkOptions) {
+  constructor({ append, maxRows, room = PROCESS_ROOM }: RowSinkOptions) {
+    this.#room = room;
     this.#append = append;
     this.#maxRows = maxRows;
   }
@@ -53,10 +87,23 @@ export class RowSink {
     this.#buffer.push(ndjson);
     if (ndjson.at(-1) !== NEWLINE) this.#buffer.push(Uint8Array.of(NEWLINE));
     this.#bufferBytes += ndjson.byteLength + 1;
+    this.#room.hold(ndjson.byteLength + 1, this);
     if (this.#bufferBytes >= CHUNK_BYTES) this.#send();
-    while (this.#inFlight.size > MAX_IN_FLIGHT) await Promise.race(this.#inFlight);
+    while (this.#inFlight.size > (this.#room.full ? 0 : MAX_IN_FLIGHT)) await Promise.race(this.#inFlight);
     this.#check();
     return rows;
+  }
+
+  /** Others have no room: what waits for company is sent without. */
+  hurry(): void {
+    this.#send();
+  }
+
+  /** What was not sent by now never will be. */
+  [Symbol.dispose](): void {
+    this.#room.release(this.#bufferBytes, this);
+    this.#buffer = [];
+    this.#bufferBytes = 0;
   }
 
   /**
@@ -104,9 +151,11 @@ export class RowSink {
     if (!this.#buffer.length || this.fault) return;
     const chunk = this.chunks++;
     const rows = this.#buffer.length === 1 ? (this.#buffer[0] as Uint8Array) : Buffer.concat(this.#buffer);
+    const held = this.#bufferBytes;
     this.#buffer = [];
     this.#bufferBytes = 0;
-    void this.#store(rows, chunk, "ndjson");
+    this.#room.release(0, this);
+    void this.#store(rows, chunk, "ndjson").then(() => this.#room.release(held));
   }
 
   /** Lines were counted as they came; of other formats only the store knows. */

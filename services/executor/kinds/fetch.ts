@@ -2,12 +2,12 @@
 import type { Pipe } from "../../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
-import { type Window, WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
+import { WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
 import { microsOf, parseDuration, timestampOf } from "../../kit/time.ts";
 import type { DatasetSpec, Storage } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
-import { unrunState, type WindowChange, type WindowKey, writeWindow } from "../windows.ts";
+import { unrunState, type WindowChange, type WindowKey, windowWriter } from "../windows.ts";
 import { guestRows } from "./guest-rows.ts";
 import { afterSync, beforeSync, type Ended } from "./hooks.ts";
 import { type Attempt, badAnswer, type Failed, type JobRun, type Success, type Tools } from "./kind.ts";
@@ -24,8 +24,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, f
   const dataset = bare(pipe.dataset);
   const parameters = pipe.effective;
   const window: WindowKey = { pipe: bare(pipe.name), beginUs: job.beginUs, endUs: job.endUs };
-  const write = (change: WindowChange | ((stored: Window | undefined) => WindowChange)) =>
-    writeWindow(tools.windows, window, change);
+  const write = windowWriter(tools.windows, window);
   const run = job.runId;
   const place = { dataset, job, subject, pipe, tools };
   const produce = async (attempt: Attempt) => {

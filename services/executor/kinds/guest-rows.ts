@@ -22,7 +22,7 @@ export async function guestRows(attempt: Attempt, fetch: WindowRows): Promise<Pr
   const manifest = subject.release.manifest;
   const limits = tools.limits(manifest?.limits, pipe.effective?.timeout || DEFAULT_TIMEOUT);
   const asked = manifest?.interfaces?.sync ? "sync" : "fetch";
-  const sink = new RowSink({
+  using sink = new RowSink({
     maxRows: limits.maxRows - checkpoint.rows,
     append: async (rows, chunk, format) => {
       const { runId } = job;
