@@ -8,6 +8,12 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { SecretsService } from "../../proto/gen/millrace/registry/v1/secret_service.ts";
 import { type Api, openApi } from "../../services/cli/api.ts";
+import { applyPlan } from "../../services/cli/declaration/apply.ts";
+import { declare } from "../../services/cli/declaration/declared.ts";
+import { readLive } from "../../services/cli/declaration/live.ts";
+import { planOf } from "../../services/cli/declaration/plan.ts";
+import { readSource } from "../../services/cli/declaration/source.ts";
+import { wantedOf } from "../../services/cli/declaration/wanted.ts";
 import { type Platform, startPlatform } from "../../services/cli/platform.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import { bundleOf, moduleOf } from "../harness/bundle.ts";
@@ -165,6 +171,19 @@ test("one that fails stops what needs it and nothing else; the same command goes
   expect(first.notes).toContain("pipes/web.fails has to be there first");
   await api.call(PipesService.deletePipe, { name: "pipes/web.holder", etag: "" });
   expect(done(await run("apply --yes", file))).toEqual(["create pipes/web.fails", "create pipes/web.waits"]);
+});
+
+test("what somebody changes between the plan and the deed is a conflict, and stays as they left it", async () => {
+  await run("apply --yes", FILE);
+  const source = readSource("millrace.yaml", FILE.replace("tags: [daily]", "tags: [weekly]"), env());
+  const { items, live } = await wantedOf(api, declare(source, env(), folder), await readLive(api));
+  const { plan, mistakes } = planOf(items, live, { project: "shop", adopt: false });
+  expect([mistakes, plan.actions.map(({ name }) => name)]).toEqual([[], ["pipes/web.daily"]]);
+  const edited = Pipe.fromPartial({ name: "pipes/web.daily", tags: ["mine"] });
+  await api.call(PipesService.updatePipe, { pipe: edited, updateMask: ["tags"] });
+  const [done] = await applyPlan(api, plan, { data: false, tell: () => {} });
+  expect(done).toMatchObject({ outcome: "failed", reason: expect.stringContaining("changed meanwhile (tags)") });
+  expect((await api.call(PipesService.getPipe, { name: "pipes/web.daily" })).pipe?.tags).toEqual(["mine"]);
 });
 
 test("another version of the plugin is published; other bytes under the same version are a mistake", async () => {
