@@ -31,7 +31,7 @@ interface Shown {
   readonly example: string | undefined;
 }
 
-interface Row {
+export interface Row {
   readonly language: string;
   /** Why it is not judged here. */
   readonly skipped?: string;
@@ -62,7 +62,8 @@ export async function verifyAll({ flags, terminal, env }: Invocation): Promise<v
   }
 }
 
-async function everyLanguage(): Promise<Shown[]> {
+/** Folders below plugins-sdk that have a template or an example. */
+export async function everyLanguage(): Promise<Shown[]> {
   const folders = (await readdir(SDK, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const shown = await Promise.all(
     folders.map(async ({ name }) => {
