@@ -298,8 +298,9 @@ export interface Results extends AsyncDisposable {
    */
   appendChunk(chunk: Chunk, signal?: AbortSignal): Promise<Stored>;
   /**
-   * Stores what a SELECT answers, once or not at all. Errors: `denied` and `invalid` for the SELECT, as `query`; `invalid`
-   * naming a column; `exhausted`; `deadline`; `unavailable` when it may have been stored: only a new fence is exact then.
+   * Stores what a SELECT answers, once or not at all. Errors: `denied` and `invalid` for the SELECT, as `query`;
+   * `invalid` naming a column; `exhausted`; `deadline`; `unavailable` when it may have been stored: only a new fence is
+   * exact then.
    */
   selectChunk(chunk: SelectedChunk): Promise<Stored>;
   /** Resolves once durable; every chunk of the attempt that was appended before comes before it. */
@@ -341,6 +342,6 @@ export interface Results extends AsyncDisposable {
   dropDataset(dataset: string): Promise<number>;
   /** Begins to delete what commits older than `lagMs` have superseded; resolves with the datasets it does that in. */
   sweep(lagMs: number): Promise<readonly string[]>;
-  /** By target: the newest moment that a committed window covers. What was cleared or came only in part is not there. */
+  /** By target: the newest moment that a committed window covers, save what was cleared or came only in part. */
   fetchedUntil(): Promise<ReadonlyMap<string, bigint>>;
 }

@@ -50,7 +50,7 @@ export const partitionSql = (kept: Kept) => {
   return kept.datetime && !key.includes(STORED_AT) ? key.replace(/\(.*\)/, `(${quote(kept.datetime)})`) : key;
 };
 
-/** When a row goes; "" when it stays. Times are DateTime64, so that a year before 1970 or after 2106 is what it says. */
+/** When a row goes; "" when it stays. Times are DateTime64: a year before 1970 or after 2106 is what it says. */
 export function ttlSql({ datetime, storage = {} }: Kept): string {
   const { retentionMs, ttlMs } = storage;
   const after = (moment: string, ms: number) => `${moment} + toIntervalSecond(${Math.ceil(ms / 1_000)})`;

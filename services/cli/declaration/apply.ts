@@ -46,8 +46,8 @@ async function attempt(api: Api, action: Action, data: boolean): Promise<Done> {
 }
 
 /**
- * Only over what the plan has seen. Errors: `conflict` when it was changed since, or made by somebody else; those of the
- * API.
+ * Only over what the plan has seen. Errors: `conflict` when it was changed since, or made by somebody else; those of
+ * the API.
  */
 async function run(api: Api, { verb, name, item, live }: Action, data: boolean): Promise<void> {
   if (verb === "create" || !live) {

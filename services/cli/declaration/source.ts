@@ -32,8 +32,8 @@ const VARIABLE = /\$(\$?)\{([^{}]*)\}/g;
 const NAME_AND_DEFAULT = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
 
 /**
- * Errors: `invalid` with every mistake of the YAML. `${NAME}` takes a variable, `${NAME:-default}` one that may be absent
- * or empty, `$${` is a plain `${`.
+ * Errors: `invalid` with every mistake of the YAML. `${NAME}` takes a variable, `${NAME:-default}` one that may be
+ * absent or empty, `$${` is a plain `${`.
  */
 export function readSource(file: string, text: string, env: Readonly<Record<string, string | undefined>>): Source {
   if (Buffer.byteLength(text) > MAX_BYTES) throw new Fault("too_large", `${file} has more than ${MAX_BYTES} bytes`);
