@@ -78,6 +78,23 @@ describe("the engine", () => {
     expect(resumed.asked[0]?.request.trimEnd().split("\n")).toHaveLength(2);
   });
 
+  test("sync writes its rows itself, CSV too; a hook says no with a text", async () => {
+    const host = async (name: string) => Buffer.from(JSON.stringify({ ok: name === "emit:csv" ? { rows: 1 } : {} }));
+    const { json, asked } = await guest.call("sync", { ...DAY, config: {} }, host);
+    expect(json).toEqual({ status: "partial" });
+    expect(asked.map(({ name, request }) => [name, request])).toEqual([
+      ["emit", '{"n":1}\n'],
+      ["emit:csv", "n,day\n2,2012-01-01\n"],
+      ["checkpoint", '{"cursor":{"rows":1,"before":null}}'],
+    ]);
+    expect((await guest.call("before_sync", { ...DAY, config: {} })).json).toEqual({});
+    const closed = await guest.call("before_sync", { ...DAY, config: { closed: true } });
+    expect(closed.json).toEqual({ veto: "closed on 2012-01-01" });
+    const told = await guest.call("after_sync", { ...DAY, config: {}, outcome: "ok", rows: 3, message: "", run: "r" });
+    expect(told.json).toEqual({});
+    expect(told.asked[0]?.request).toContain("r is ok");
+  });
+
   test.each([
     ["throwing", "exception", /^TypeError: .*'name' of undefined \(at src\/deep\.ts:8\)$/, "src/deep.ts:8"],
     ["rejecting", "busy", /^later$/, "src/plugin.ts:119"],

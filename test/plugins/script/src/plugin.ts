@@ -138,3 +138,4 @@ export async function timers() {
   });
   return order;
 }
+export { after_sync, before_sync, sync } from "./window.ts";
