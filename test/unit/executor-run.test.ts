@@ -325,6 +325,9 @@ test("answers are read strictly, with every mistake", () => {
     index: ["a"],
     chunk: "1d",
   });
+  const storage = { retention: "30d", partition: "day", codec: "ZSTD(3)", codecs: { a: "T64, LZ4" }, freshness: "1h" };
+  expect(readDefaults(storage)).toMatchObject(storage);
+  expect(readDefaults({ codecs: { a: 1 } })).toContain("codecs");
   expect(String(readDefaults({ colums: {}, chunk: 5, index: "a" })).split("\n")).toHaveLength(3);
 });
 
