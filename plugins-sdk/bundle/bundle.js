@@ -1,7 +1,7 @@
 /** The end that all builders share: from a compiled module to a bundle, checked against its manifest and remembered. */
 import { createHash } from "node:crypto";
 import { channel } from "node:diagnostics_channel";
-import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -233,7 +233,9 @@ export async function exists(path) {
  * @param {(folder: string) => Promise<Built>} build
  */
 export async function runAsProgram(moduleUrl, build) {
-  if (!process.argv[1] || resolve(process.argv[1]) !== fileURLToPath(moduleUrl)) return;
+  // Installed from npm it is started by a link of another name.
+  const started = process.argv[1] ? await realpath(process.argv[1]).catch(() => undefined) : undefined;
+  if (started !== fileURLToPath(moduleUrl)) return;
   const folders = process.argv.slice(2);
   if (!folders.length || folders.some((folder) => folder.startsWith("-"))) {
     console.error("usage: build.js <plugin folder>…");
