@@ -60,14 +60,10 @@ export const pluginCommands: readonly Command[] = [
       const own = instances.flatMap((page) => page.instances).filter((one) => one.plugin === name);
       invocation.terminal.result(json, () => {
         const [newest] = versions;
-        const { interfaces, config, permissions, limits } = newest?.manifest ?? {};
+        const written = newest && restJson("millrace.registry.v1.PluginVersion", PluginVersion, newest);
+        const manifest = (written as { manifest?: Record<string, object> } | undefined)?.manifest ?? {};
         const files = [...(newest?.staticFiles ?? []), ...(newest?.docs ?? [])];
-        const sections = [
-          ["interfaces", interfaces],
-          ["config", config],
-          ["asks to reach", permissions],
-          ["limits", limits],
-        ] as const;
+        const shown = ["interfaces", "config", "permissions", "limits"];
         return [
           `${plugin?.name} ${plugin?.latestVersion} ${plugin ? enumName(PluginState, plugin.state) : ""}`,
           plugin?.description,
@@ -76,7 +72,7 @@ export const pluginCommands: readonly Command[] = [
             (q) => `${q.name} is in quarantine since ${showTime(q.createTime)}, ${untilWhen(q)}: ${q.reason}`,
           ),
           newest && `module ${newest.moduleDigest} (${newest.moduleBytes} bytes), exports ${newest.exports.join(" ")}`,
-          ...sections.map(([what, value]) => value && section(what, value)),
+          ...shown.map((what) => manifest[what] && section(what, manifest[what])),
           files.length > 0 && `files: ${files.map(({ path, bytes }) => `${path} (${bytes} bytes)`).join(", ")}`,
           "",
           table(

@@ -133,7 +133,7 @@ export async function complete(
 export async function refuseOtherBytes(store: Store, name: string, { bundleDigest, manifest }: CheckedBundle) {
   const stored = await store.versions.find(name);
   if (!stored || stored.bundleDigest === bundleDigest) return stored;
-  const advice = `raise "version" in plugin.json: a version never changes`;
+  const advice = `raise "version" in plugin.json, for a version never changes, or give another plugin another "name"`;
   throw new Fault("exists", `version ${manifest.version} of ${manifest.name} exists with other bytes; ${advice}`);
 }
 

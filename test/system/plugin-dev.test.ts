@@ -1,5 +1,5 @@
 /** `plugin dev` on a real `millrace dev`: swaps on a change, keeps the old version when a build fails, leaves no trace. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -49,8 +49,21 @@ test("a change is swapped in and run; a build that fails leaves the old one; Ctr
   expect([ended.code, ended.stderr]).toEqual([0, expect.stringContaining("first-light is gone again")]);
   expect(JSON.parse((await runCli(["plugin", "list", "--json"], env)).stdout)).toEqual([]);
 
-  // What was there before is there again.
-  expect((await runCli(["plugin", "publish", work.folder], env)).code).toBe(0);
+  // What was there before is there again. A packed file is published as it is.
+  const packed = join(work.folder, "..", "packed.tgz");
+  expect((await runCli(["plugin", "pack", work.folder, "-o", packed])).code).toBe(0);
+  expect((await runCli(["plugin", "publish", packed], env)).code).toBe(0);
+  const shown = (await runCli(["plugin", "show", "first-light"], env)).stdout;
+  for (const part of ["name: time, type: timestamp", "type: object", "first-light  0.1.0    ENABLED", "exports fetch"])
+    expect(shown).toContain(part);
+  const twin = join(work.folder, "../twin/first-light");
+  await mkdir(join(work.folder, "../twin"));
+  await newPlugin("python", twin);
+  const refused = await runCli(["plugin", "publish", twin], env);
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringMatching(/exists with other bytes; raise .* another "name"/),
+  ]);
   await work.edit('throw new Error("no sun today"); ', "");
   await using again = startCli(["plugin", "dev", work.folder], env);
   await again.saying("first-light 0.1.0-dev.1 runs");
