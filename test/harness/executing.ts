@@ -131,7 +131,7 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
   };
 }
 
-/** The bundles of `kitchen`, `larder` and `scales`, compiled now. */
+/** The bundles of `kitchen`, `larder`, `scales` and `relay` (without columns), compiled now. */
 export async function kitchenBundles(): Promise<Buffer[]> {
   const builder = pathToFileURL(join(ROOT, "plugins-sdk/assemblyscript/build.js")).href;
   const { buildPlugin } = (await import(builder)) as { buildPlugin(folder: string): Promise<{ wasmPath: string }> };
@@ -142,7 +142,9 @@ export async function kitchenBundles(): Promise<Buffer[]> {
   const { register: __, ...interfaces } = manifest.interfaces;
   const larder = { ...manifest, name: "larder", interfaces: { ...interfaces, fetch } };
   const scales = { ...larder, name: "scales", metered: true };
-  return [manifest, larder, scales].map((one) =>
+  const { columns: ___, ...bare } = fetch;
+  const relay = { ...manifest, name: "relay", interfaces: { fetch: bare } };
+  return [manifest, larder, scales, relay].map((one) =>
     packed([
       { path: "plugin.json", content: JSON.stringify(one) },
       { path: "plugin.wasm", content: wasm },

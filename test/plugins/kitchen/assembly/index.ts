@@ -21,6 +21,7 @@ export function fetch(): i32 {
     return run.ok(rows);
   }
   if (mode == "emit") return emitted(run, count);
+  if (mode == "relay") return relayed(run);
   if (mode == "page") {
     const page = run.cursor.asInteger(0);
     const pages = config.get("batches").asInteger(1);
@@ -90,6 +91,28 @@ function emitted(run: FetchCall, count: i32): i32 {
     const saved = checkpoint(Json.object().set("batches", Json.integer(batch + 1)));
     if (saved.failed) return saved.fail();
     progress(batch + 1, batches, `batch ${batch + 1}`);
+  }
+  return run.ok();
+}
+
+/** Rows of a source as it writes them, a line each, page by page with a checkpoint behind each. */
+function relayed(run: FetchCall): i32 {
+  const url = run.config.get("url").asText();
+  const rows = new Emitter();
+  let page = run.cursor.get("page").asInteger(0);
+  while (true) {
+    const reply = httpGet(`${url}?begin=${formatTime(run.window.beginUs)}&page=${page}`);
+    if (reply.failed) return reply.fail();
+    if (!reply.isSuccess) {
+      const wait = Json.object().set("retry_after_ms", Json.integer(reply.retryAfterMs));
+      return fail("source", `the source answered ${reply.status}`, true, wait);
+    }
+    if (reply.text.length) rows.addRaw(reply.text);
+    if (rows.flush().failed) return rows.fail();
+    if (reply.header("x-more") == "") return run.ok();
+    page++;
+    const saved = checkpoint(Json.object().set("page", Json.integer(page)));
+    if (saved.failed) return saved.fail();
   }
   return run.ok();
 }
