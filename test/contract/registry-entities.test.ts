@@ -151,6 +151,10 @@ describe.each([
         pollerId: "p",
       });
     await expect(create({ kind: PollerKind.DISCOVER })).rejects.toMatchObject({ code: "precondition" });
+    await expect(create({ kind: PollerKind.ENRICH })).rejects.toMatchObject({
+      code: "precondition",
+      message: expect.stringContaining("has no enrich"),
+    });
     const fault = await create({ kind: 0, schedule: "manual", timeout: "1h", filter: "resource.type = 1" }).catch(
       (t) => t,
     );

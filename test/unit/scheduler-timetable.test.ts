@@ -89,6 +89,25 @@ test("what is new runs soon: a discover at once, polls within 5 s, then by phase
   expect(gaps[0]).toBeLessThanOrEqual(95_000);
 });
 
+test("an enrichment is due for each resource that its own filter picks, by its own period, beside the polls", () => {
+  const enrich = { every: "10s", filter: 'resource.type == "switch"' };
+  const manifest = { interfaces: { poll: { every: "5s" }, enrich } };
+  const version = PluginVersion.fromPartial({ name: "plugins/p/versions/1", manifest });
+  const both = [PollerKind.POLL, PollerKind.ENRICH].map((kind): Entity => {
+    const value = poller(`p${kind}`, "up", { ...old, kind, schedule: "" });
+    return { $case: "poller", value };
+  });
+  const it = world({ $case: "version", value: version }, i({ runningVersion: "1" }), ...both);
+  it.put(r("plain"));
+  it.put(r("switch", { type: "switch" }));
+  it.run(30_000);
+  const count = (key: string) => it.run(20_000).filter(([due]) => due === key).length;
+  expect(count(`pollers/p${PollerKind.ENRICH}/resources/switch`)).toBe(2);
+  expect(count(`pollers/p${PollerKind.ENRICH}/resources/plain`)).toBe(0);
+  expect(count(`pollers/p${PollerKind.POLL}/resources/plain`)).toBe(4);
+  expect(it.timetable.heap.size).toBe(3);
+});
+
 test("a pipe catches up with its newest moment; pollers only look back for as long as a takeover takes", () => {
   const it = world(i(), w("every 1d"), p({ schedule: "every 1d" }), r("host"));
   const moments = it.run(1_000);
