@@ -19,6 +19,11 @@ describeProbe("c", {
   prints: true,
   crash: { outcome: "trap", code: "trap", message: /unreachable/ },
 });
+describeProbe("cpp", {
+  build: () => buildPlugin(join(PLUGINS, "probe-cpp")),
+  prints: true,
+  crash: { outcome: "trap", code: "trap", message: /unreachable/ },
+});
 describeHelpers("c", () => buildPlugin(join(PLUGINS, "probe-c")));
 describeReuse("c", () => buildPlugin(join(PLUGINS, "probe-c")));
 
@@ -46,6 +51,29 @@ describe("example", () => {
     BUILD_TIMEOUT_MS,
   );
 });
+
+test(
+  "the example in C++ keeps what lies in the window, and no comment, heading or gap",
+  async () => {
+    await using guest = await openSandboxed((await buildPlugin(join(SDK, "example-cpp"))).wasmPath);
+    const body =
+      "# CO2 é\nyear,month,day,decimal,value\n2024,1,1,2024.0,421.98\n2024,1,2,2024.0,-999.99\n2024,1,31,2024.1,422.5";
+    const window = { begin: "2024-01-01T00:00:00Z", end: "2024-01-31T00:00:00Z", config: {} };
+    const http = () => ({ status: 200, headers: {}, body, url: "u", elapsed_ms: 1 });
+    const { asked, json, error } = await guest.call("fetch", window, { http });
+    expect(error).toBeUndefined();
+    expect(json).toEqual({ status: "ok" });
+    expect(JSON.parse(asked[0]?.request ?? "")).toMatchObject({ retry: { attempts: 3 } });
+    expect(JSON.parse(asked[1]?.request ?? "")).toEqual({ time: "2024-01-01", ppm: 421.98 });
+    const later = { ...window, begin: "2024-02-01T00:00:00Z", end: "2024-03-01T00:00:00Z" };
+    expect((await guest.call("fetch", later, { http })).json).toEqual({ status: "no_data" });
+    const empty = await guest.call("fetch", window, { http: () => ({ ...http(), body: "<html>" }) });
+    expect(empty.error).toMatchObject({ code: "bad_answer", retryable: false });
+    const down = await guest.call("fetch", window, { http: () => ({ ...http(), status: 503 }) });
+    expect(down.error).toMatchObject({ code: "bad_status", message: "the source answered 503", retryable: true });
+  },
+  BUILD_TIMEOUT_MS,
+);
 
 describe("templates", () => {
   test.each(["template", "template-cpp"])(

@@ -1,25 +1,14 @@
 /** One row a minute of the window: replace it by your source. */
-#include <millrace.h>
+#include <millrace.hpp>
 
-#include <string>
-
-namespace {
-
-constexpr int64_t minute_us = 60 * MR_SECOND_US;
-const std::string fallback = "hello";
-
-}  // namespace
+using namespace millrace;
 
 MR_EXPORT(fetch) {
-  mr_fetch run = mr_fetch_read();
-  const std::string greeting = mr_text(mr_get(run.config, "greeting"), fallback.c_str());
-  mr_rows rows = {};
-  for (int64_t us = run.begin_us; us < run.end_us; us += minute_us) {
-    mr_writer *row = mr_row(&rows);
-    mr_set_time(row, "time", us);
-    mr_set_text(row, "greeting", greeting.c_str());
-    mr_set_integer(row, "minute", us / minute_us % 60);
-    mr_end_row(&rows);
+  Fetch run;
+  string_view greeting = run.config["greeting"].text("hello");
+  Rows rows;
+  for (Time time = run.begin; time < run.end; time += 1min) {
+    rows.row().set("time", time).set("greeting", greeting).set("minute", time.us / 60'000'000 % 60);
   }
-  return mr_fetch_ok(&run, &rows);
+  return run.ok(rows);
 }
