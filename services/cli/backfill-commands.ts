@@ -27,7 +27,8 @@ function nameOf(raw: string | undefined): string {
 function sentence(backfill: Backfill): string {
   const { done, total, queued, failed, rows, message } = backfill;
   const counts = `${done} of ${total} windows done, ${failed} failed, ${queued} queued by it, ${rows} rows`;
-  return `${shortOf(backfill)} is ${enumName(BackfillState, backfill.state)}: ${counts}${message ? `; ${message}` : ""}`;
+  const state = enumName(BackfillState, backfill.state);
+  return `${shortOf(backfill)} is ${state}: ${counts}${message ? `; ${message}` : ""}`;
 }
 
 /** Shows how far it is until it is over. Errors: `deadline`, `not_found`. */

@@ -11,9 +11,9 @@ const RENEWALS_PER_TTL = 3;
 const SAFETY_PART = 0.1;
 
 /**
- * Renewed for as long as the work lasts. `lost` aborts as soon as the lock may be another's: what the work does from then
- * on may be superseded, for of two commits the greater fence counts, and must not be reported as done. Errors: `conflict`
- * when the run is being worked on, or when the lock was lost before the work ended.
+ * Renewed for as long as the work lasts. `lost` aborts as soon as the lock may be another's: what the work does from
+ * then on may be superseded, for of two commits the greater fence counts, and must not be reported as done. Errors:
+ * `conflict` when the run is being worked on, or when the lock was lost before the work ended.
  */
 export async function withRunLock<T>(
   locks: Kv,

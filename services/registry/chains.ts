@@ -41,7 +41,8 @@ export function selectMistakes(pipe: Pick<Pipe, "instance">, p: PipeParameters, 
   }
   const lacks = ["begin", "end"].filter((name) => !new RegExp(`\\{${name}(:[^}]*)?\\}`).test(p.sql));
   if (lacks.length > 0) {
-    const problem = `does not name ${lacks.map((name) => `{${name}}`).join(" and ")}: each window would get the same rows`;
+    const names = lacks.map((name) => `{${name}}`).join(" and ");
+    const problem = `does not name ${names}: each window would get the same rows`;
     mistakes.push({ field: at("sql"), problem, fix: "WHERE time >= {begin} AND time < {end}" });
   }
   return mistakes;

@@ -1,4 +1,4 @@
-/** CSV with a header as NDJSON, for rows that have to be looked into. RFC 4180; an unquoted empty field is null. Pure. */
+/** CSV with a header as NDJSON, for rows that must be looked into. RFC 4180; an unquoted empty field is null. Pure. */
 import { Fault } from "../kit/fault.ts";
 import type { ColumnType, RowObject } from "./records.ts";
 import { encodeRows } from "./row.ts";

@@ -1,4 +1,4 @@
-/** Rows that a SELECT makes inside ClickHouse: the query is checked as one from outside, and nothing leaves the server. */
+/** Rows that a SELECT makes inside ClickHouse: it is checked as a query from outside, and nothing leaves the server. */
 import { randomUUID } from "node:crypto";
 import type { ClickHouseSettings } from "@clickhouse/client";
 import { Fault, type Mistake } from "../kit/fault.ts";
@@ -37,8 +37,8 @@ export const withMoments = (sql: string) => sql.replace(WINDOW, `{$1:${MOMENT}}`
 
 /**
  * One INSERT … SELECT, never sent twice: whether an answer that was lost stored rows or not, only another fence can
- * tell. Errors: `denied` and `invalid` for the query, `invalid` naming a column, `exhausted` over a limit; `unavailable`
- * when it may or may not have been stored: begin anew under another fence.
+ * tell. Errors: `denied` and `invalid` for the query, `invalid` naming a column, `exhausted` over a limit;
+ * `unavailable` when it may or may not have been stored: begin anew under another fence.
  */
 export async function insertSelect(
   store: Store,

@@ -1,4 +1,4 @@
-/** Queues the windows of a pipe that comes after others: what they stand on is read with them, and kept with the claim. */
+/** Queues the windows of a pipe that comes after others: what they are made from is read, and kept with the claim. */
 import { find } from "../../proto/catalog.ts";
 import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";

@@ -1,4 +1,4 @@
-/** Which windows of a pipe that comes after others can run, and which must again. Pure. Microseconds since the epoch. */
+/** Which windows of a pipe that comes after others can run, and which must again. Pure; microseconds since 1970. */
 import { createHash } from "node:crypto";
 import { compactTime } from "../kit/time.ts";
 import { type Grid, gridFloor, type PlannedWindow, type WindowStanding } from "./windows.ts";

@@ -32,7 +32,7 @@ export interface SyncRequest extends Asked {
   /** With `refetch`: only windows that did not change since. */
   readonly refetchBeforeUs?: bigint | undefined;
   readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
-  /** Of a pipe that comes after others: also windows that failed and would be made from the same again. Default: yes. */
+  /** Of a pipe that comes after others: also windows that failed and would be made from the same. Default: yes. */
   readonly retryFailed?: boolean;
   /** At most this many windows, the first ones. */
   readonly limit?: number;

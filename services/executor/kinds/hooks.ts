@@ -43,7 +43,7 @@ export async function beforeSync(place: HookPlace, attempt: Attempt): Promise<Fa
   return { outcome: "cancelled", error: { code: "vetoed", message, retryable: false }, veto: true };
 }
 
-/** What was committed stays so, whatever happens here: a failure of the hook is a run of its own, and a line in the log. */
+/** What was committed stays so, whatever happens here: a failure is a run of its own, and a line in the log. */
 export async function afterSync(place: HookPlace, attempt: Attempt, ended: Ended): Promise<void> {
   const hook = place.subject.release.manifest?.interfaces?.afterSync;
   if (!hook) return;
