@@ -153,9 +153,9 @@ export async function dropDataset(store: Store, datasets: Datasets, name: string
 }
 
 /**
- * Deletes rows of attempts that a commit older than `lagMs` has superseded, or that were only there to be compared. What
- * a later attempt may still resume from has a greater fence than every commit, so it stays; a reader who began before has
- * its snapshot. Returns the datasets that are being swept; ClickHouse rewrites their parts behind our back.
+ * Deletes rows of attempts that a commit older than `lagMs` has superseded, or that were only there to be compared.
+ * What a later attempt may still resume from has a greater fence than every commit, so it stays; a reader who began
+ * before has its snapshot. Returns the datasets that are being swept; ClickHouse rewrites their parts behind our back.
  */
 export async function sweepRows(store: Store, datasets: Datasets, lagMs: number): Promise<readonly string[]> {
   const db = store.database;
