@@ -6,8 +6,7 @@ import { collectionCommands } from "./collections.ts";
 import type { Command } from "./command.ts";
 import { contextCommands } from "./context-commands.ts";
 import { dataCommands } from "./data-commands.ts";
-import { declarationCommands } from "./declaration/commands.ts";
-import { importCommands } from "./declaration/import-command.ts";
+import { declarationCommands } from "./declaration-commands.ts";
 import { functionCommands } from "./function-commands.ts";
 import { grantCommands } from "./grant-commands.ts";
 import { maintenanceCommands } from "./maintenance-commands.ts";
@@ -28,7 +27,6 @@ export const commands: readonly Command[] = selecting([
   ...serverCommands,
   ...clusterCommands,
   ...declarationCommands,
-  ...importCommands,
   ...byNoun([
     ...authorCommands,
     ...pluginCommands,

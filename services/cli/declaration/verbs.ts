@@ -1,10 +1,10 @@
-/** `plan`, `diff`, `apply` and `destroy`: the platform as one file says. */
+/** What `plan`, `diff`, `apply` and `destroy` do. Loaded only when they do: other commands answer sooner without it. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Fault } from "../../kit/fault.ts";
 import { type Api, apiOf } from "../api.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
+import type { Invocation } from "../command.ts";
 import { applyPlan, type Done } from "./apply.ts";
 import { declare } from "./declared.ts";
 import type { Difference } from "./item.ts";
@@ -13,19 +13,12 @@ import { type Action, type Plan, planOf } from "./plan.ts";
 import { placed, readSource, refuse, type Source } from "./source.ts";
 import { wantedOf } from "./wanted.ts";
 
+/** When `--file` names none. */
 const FILE = "millrace.yaml";
 /** A value in a table of differences. */
 const MAX_SHOWN = 200;
 /** Values of the environment shorter than this are no secrets, and everywhere in other words. */
 const MIN_HIDDEN = 4;
-
-const file: Readonly<Record<string, Flag>> = {
-  file: { type: "string", doc: `the file (default: ${FILE})` },
-};
-const adopt: Readonly<Record<string, Flag>> = {
-  adopt: { type: "boolean", doc: "take over what was made by hand, or is kept by another project" },
-};
-const yes: Readonly<Record<string, Flag>> = { yes: { type: "boolean", doc: "do not ask" } };
 
 interface Opened {
   readonly source: Source;
@@ -158,75 +151,41 @@ export async function applySource(api: Api, invocation: Invocation, opened: Open
   await carryOut(api, invocation, made, false);
 }
 
-export const declarationCommands: readonly Command[] = [
-  {
-    path: "plan",
-    args: "",
-    doc: "Tells what apply would do so that the platform is as a file says. Changes nothing.",
-    flags: { ...file, ...adopt },
-    async run(invocation) {
-      using api = apiOf(invocation);
-      const made = await planned(api, invocation, open(invocation));
-      invocation.terminal.result(
-        () => planJson(made),
-        () => planText(made),
-      );
-    },
-  },
-  {
-    path: "diff",
-    args: "",
-    doc: "As plan, with exit code 1 when the platform is not as the file says.",
-    flags: { ...file, ...adopt },
-    async run(invocation) {
-      using api = apiOf(invocation);
-      const made = await planned(api, invocation, open(invocation));
-      invocation.terminal.result(
-        () => planJson(made),
-        () => planText(made),
-      );
-      if (made.plan.actions.length) invocation.terminal.fail(`the platform is not as ${made.source.file} says`);
-    },
-  },
-  {
-    path: "apply",
-    args: "",
-    doc: "Makes the platform as a file says, and removes what the file does not name any more. Rows stay.",
-    flags: { ...file, ...adopt, ...yes },
-    async run(invocation) {
-      using api = apiOf(invocation);
-      await applySource(api, invocation, open(invocation));
-    },
-  },
-  {
-    path: "destroy",
-    args: "",
-    doc: "Deletes everything that apply has made for the project of a file, and nothing else. Rows stay.",
-    flags: {
-      ...file,
-      ...yes,
-      data: { type: "boolean", doc: "also the rows of its pipes, for good" },
-    },
-    async run(invocation) {
-      const { terminal, flags } = invocation;
-      const { source } = open(invocation);
-      const project = typeof source.value.project === "string" ? source.value.project : "";
-      refuse(
-        source.file,
-        placed(source, project ? [] : [{ field: "project", problem: "is not set", fix: "name the project" }]),
-      );
-      using api = apiOf(invocation);
-      const { plan } = planOf([], await readLive(api), { project, adopt: false });
-      const made = { plan, source };
-      if (!plan.actions.length) {
-        return terminal.result(
-          () => planJson(made),
-          () => `nothing is kept by project ${project}`,
-        );
-      }
-      terminal.note(planText(made));
-      await confirm(invocation, flags.data ? "delete all of this, and the rows of its pipes?" : "delete all of this?");
-      await carryOut(api, invocation, made, flags.data === true);
-    },
-  },
-];
+/** With `strictly`, exit code 1 when there is something to do. */
+export async function plan(invocation: Invocation, strictly: boolean): Promise<void> {
+  using api = apiOf(invocation);
+  const made = await planned(api, invocation, open(invocation));
+  invocation.terminal.result(
+    () => planJson(made),
+    () => planText(made),
+  );
+  if (strictly && made.plan.actions.length) {
+    invocation.terminal.fail(`the platform is not as ${made.source.file} says`);
+  }
+}
+
+export async function apply(invocation: Invocation): Promise<void> {
+  using api = apiOf(invocation);
+  await applySource(api, invocation, open(invocation));
+}
+
+export async function destroy(invocation: Invocation): Promise<void> {
+  const { terminal, flags } = invocation;
+  const { source } = open(invocation);
+  const project = typeof source.value.project === "string" ? source.value.project : "";
+  refuse(
+    source.file,
+    placed(source, project ? [] : [{ field: "project", problem: "is not set", fix: "name the project" }]),
+  );
+  using api = apiOf(invocation);
+  const made = { plan: planOf([], await readLive(api), { project, adopt: false }).plan, source };
+  if (!made.plan.actions.length) {
+    return terminal.result(
+      () => planJson(made),
+      () => `nothing is kept by project ${project}`,
+    );
+  }
+  terminal.note(planText(made));
+  await confirm(invocation, flags.data ? "delete all of this, and the rows of its pipes?" : "delete all of this?");
+  await carryOut(api, invocation, made, flags.data === true);
+}
