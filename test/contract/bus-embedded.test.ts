@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import { openEmbeddedBus } from "../../services/bus/embedded/bus.ts";
+import { EmbeddedQueue } from "../../services/bus/embedded/queue.ts";
+import { Store } from "../../services/bus/embedded/store.ts";
 import { silentLog } from "../../services/kit/log.ts";
 import { until } from "../harness/until.ts";
 
@@ -101,4 +103,24 @@ test("a message that kills its process is given up in the end, and a delay outli
   await using again = await open();
   expect((await (await again.queue("q", options)).pull(1, 5_000))[0]?.deliveries).toBe(2);
   expect(performance.now() - beganMs).toBeGreaterThan(600);
+});
+
+test("a message whose release fails is released as soon as the file takes writes again", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-release-"));
+  await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
+  using store = new Store(join(folder, "bus.sqlite"));
+  const closing = new AbortController();
+  const options = { ackWaitMs: 200, maxDeliveries: 5, maxMessages: 10, dedupWindowMs: 60_000 };
+  const queue = new EmbeddedQueue(store, "held", options, closing.signal);
+  await queue.send("one", Buffer.from("one"));
+  expect((await queue.pull(1, 1_000)).map(({ deliveries }) => deliveries)).toEqual([1]);
+  // As when the disk is full or gone: SQLite refuses each write of this connection.
+  store.get("PRAGMA query_only = 1");
+  const waiting = queue.pull(1, 20_000);
+  const heldSql = "SELECT due_ms AS dueMs FROM messages WHERE held = 1";
+  await until("its time has passed", () => (store.get<{ dueMs: number }>(heldSql)?.dueMs ?? 0) < Date.now() - 300);
+  await expect(queue.send("two", Buffer.from("two"))).rejects.toThrow();
+  store.get("PRAGMA query_only = 0");
+  expect((await waiting).map(({ id, deliveries }) => [id, deliveries])).toEqual([["one", 2]]);
+  closing.abort();
 });

@@ -49,6 +49,7 @@ const CONFIGS: Readonly<Record<Kind, Source>> = {
 /** A process of the platform that is started again whenever it was killed. */
 export interface Part extends AsyncDisposable {
   readonly address: { readonly registry: string; readonly scheduler: string };
+  readonly pid: number;
   /** Resolves with the run that reached the step and waits there. */
   reach(trap: Trap, timeoutMs: number): Promise<string>;
   /** Tells of each run that waits at one of the traps. */
@@ -104,6 +105,9 @@ async function startPart(order: () => CrashOrder): Promise<Part> {
   await start();
   return {
     set,
+    get pid() {
+      return child.pid as number;
+    },
     get address() {
       return address;
     },
@@ -132,6 +136,7 @@ export interface CrashGround extends AsyncDisposable {
   readonly clickhouse: TestClickHouse;
   readonly results: Results;
   part(services: CrashOrder["services"], jobs?: number): Promise<Part>;
+  publish(): Promise<void>;
   /** Publishes the plugins and creates a pipe of each kind, and one more that nobody disturbs. */
   furnish(): Promise<void>;
   /** A pipe `<id>.rows` of its own instance, with windows of a day. */
@@ -189,15 +194,19 @@ export async function openCrashGround(
       return now?.state === PipeState.ENABLED;
     });
   };
+  const publish = async () => {
+    for (const bundle of await kitchenBundles()) {
+      await call(doors.registry(), PluginsService.publishPlugin, { bundle, validateOnly: false });
+    }
+  };
   return {
     clickhouse,
     results,
     part: async (services, jobs = 4) =>
       stack.use(await startPart(() => ({ bus, clickHouse, secretKey, services, jobs, registry: doors.registry() }))),
+    publish,
     async furnish() {
-      for (const bundle of await kitchenBundles()) {
-        await call(doors.registry(), PluginsService.publishPlugin, { bundle, validateOnly: false });
-      }
+      await publish();
       for (const kind of KINDS) {
         await create(`calm-${kind}`, CONFIGS[kind]);
         await create(kind, CONFIGS[kind]);

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { Fault } from "../../services/kit/fault.ts";
 import { parseSchedule } from "../../services/kit/schedule.ts";
 import { countDue, lastDue, nextDue, periodAt, phaseOf, preview } from "../../services/scheduler/schedule.ts";
+import { seeded } from "../harness/random.ts";
 
 const ms = (iso: string) => Date.parse(iso);
 const iso = (at: number | undefined) => (at === undefined ? undefined : new Date(at).toISOString());
@@ -102,6 +103,46 @@ test("next and last due agree for every kind: the last moment is the one before 
       expect(iso(lastDue(schedule, "pipes/a.b", next))).toBe(iso(next));
       expect(countDue(schedule, "pipes/a.b", last, next, 10)).toBe(1);
     }
+  }
+});
+
+/** By the clock on the wall, minute by minute: once a day, the first time; a time that is skipped, right after the gap. */
+function wallClockDues(walls: readonly { atMs: number; date: string; minute: number }[], minute: number): number[] {
+  const days = Map.groupBy(walls, (one) => one.date);
+  // The first and the last day are not whole.
+  return [...days.values()].slice(1, -1).flatMap((day) => {
+    const due = day.find((one) => one.minute === minute) ?? day.find((one) => one.minute > minute);
+    return due ? [due.atMs] : [];
+  });
+}
+
+test.each([
+  ["Europe/Berlin", "2026-03-29"],
+  ["Europe/Berlin", "2026-10-25"],
+  ["America/New_York", "2026-03-08"],
+  ["America/New_York", "2026-11-01"],
+  // Half an hour, and south of the equator.
+  ["Australia/Lord_Howe", "2026-04-05"],
+  ["Australia/Lord_Howe", "2026-10-04"],
+  ["Asia/Kathmandu", "2026-01-01"],
+])("random times of the day in %s around %s agree with the clock on the wall", (zone, date) => {
+  const format = new Intl.DateTimeFormat("sv", { timeZone: zone, dateStyle: "short", timeStyle: "short" });
+  const [fromMs, toMs] = [ms(`${date}T00:00:00Z`) - 3 * 86_400_000, ms(`${date}T00:00:00Z`) + 4 * 86_400_000];
+  const walls: { atMs: number; date: string; minute: number }[] = [];
+  for (let atMs = fromMs; atMs < toMs; atMs += 60_000) {
+    const [day = "", time = ""] = format.format(atMs).split(" ");
+    const [hour = 0, minute = 0] = time.split(":").map(Number);
+    walls.push({ atMs, date: day, minute: hour * 60 + minute });
+  }
+  const random = seeded(9);
+  for (let round = 0; round < 120; round += 1) {
+    // Two of three in the hours in which clocks are changed.
+    const minute = Math.floor(random() * (round % 3 ? 240 : 1_440));
+    const schedule = parseSchedule(`cron ${minute % 60} ${Math.floor(minute / 60)} * * * ${zone}`, "s");
+    const wanted = wallClockDues(walls, minute);
+    const first = wanted[0] as number;
+    expect([minute, preview(schedule, "", first - 1_000, wanted.length).map(iso)]).toEqual([minute, wanted.map(iso)]);
+    for (const due of wanted) expect(lastDue(schedule, "", due)).toBe(due);
   }
 });
 
