@@ -263,6 +263,7 @@ describe("pages", () => {
         committed: false,
         parts: [],
         hostCalls: { http: i },
+        gas: i * 1_000,
         finishedUs: BigInt(Date.now()) * 1_000n + BigInt(i),
         message: "Zürich",
       });
