@@ -41,14 +41,14 @@ export async function forgetWindow(windows: Kv, pipe: string, beginUs: bigint, f
   return unlessWritten(windows.delete(key, entry.revision));
 }
 
-/** Rows that came to a window's run later on. */
+/** Rows that came to a window's run later on: its result is another, and what is made from it runs again. */
 export async function addRows(windows: Kv, runId: string, rows: bigint): Promise<void> {
   const cut = runId.lastIndexOf("/");
   const key = `${encodeKeyPart(runId.slice(0, cut))}.${encodeKeyPart(runId.slice(cut + 1))}`;
   const entry = await windows.get(key);
   if (!entry) return;
   const window = Window.decode(entry.value);
-  const next = { ...window, rows: window.rows + rows };
+  const next = { ...window, rows: window.rows + rows, result: "" };
   await unlessWritten(windows.update(key, Window.encode(next).finish(), entry.revision));
 }
 

@@ -1,4 +1,4 @@
-/** Host functions without a type of their own: checkpoint, progress, publish, metric, sleep, log; and the call behind. */
+/** Host functions without a type of their own: checkpoint, progress, publish, metric, sleep, log; the call behind. */
 import { callHost } from "./abi";
 import { Fault, failWith } from "./fault";
 import { Json } from "./json";

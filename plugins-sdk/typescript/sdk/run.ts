@@ -81,7 +81,7 @@ export interface MetricOptions {
   readonly time?: string;
 }
 
-/** A value of the plugin's own in the dataset `metrics`, with the instance as group. It is kept if and when the run is. */
+/** A value of the plugin's own in the dataset `metrics`, with the instance as group. It is kept when the run is. */
 export function metric(name: string, value: number, options: MetricOptions = {}): void {
   host.call("metric", { name, value, ...options });
 }
