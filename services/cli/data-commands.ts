@@ -43,7 +43,7 @@ export const dataCommands: readonly Command[] = [
         metric: metric ?? "",
         location,
         parameters: parametersOf(invocation.flags),
-        tags: tagsOf(textOf(tags)),
+        tags: tagsOf(tags),
         ...(typeof paused === "string" && { state: PipeState.PAUSED, stateReason: paused }),
       });
       const created = await api.call(PipesService.createPipe, { pipe });
@@ -121,6 +121,7 @@ export const dataCommands: readonly Command[] = [
       enrich: { type: "boolean", doc: "call enrich instead of poll" },
       schedule: { type: "string", doc: '"every 30s" or "cron …" (default: the plugin\'s)' },
       filter: { type: "string", doc: 'CEL over resource: resource.type == "endpoint"' },
+      tags: { type: "string", doc: "words to select it by, with commas" },
     },
     async run(invocation) {
       using api = apiOf(invocation);
@@ -132,6 +133,7 @@ export const dataCommands: readonly Command[] = [
         kind,
         schedule: textOf(flags.schedule),
         filter: textOf(flags.filter),
+        tags: tagsOf(flags.tags),
       });
       const created = await api.call(PollersService.createPoller, { poller, pollerId: args[1] as string });
       invocation.terminal.result(

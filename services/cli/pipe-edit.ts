@@ -7,7 +7,9 @@ import type { Command } from "./command.ts";
 import { parameterFlags, parametersOf } from "./parameter-flags.ts";
 import { restJson } from "./rest-json.ts";
 
-export const tagsOf = (text: string) => text.split(",").flatMap((tag) => tag.trim() || []);
+/** Tags as a flag names them. */
+export const tagsOf = (flag: string | boolean | undefined): string[] =>
+  typeof flag === "string" ? flag.split(",").flatMap((tag) => tag.trim() || []) : [];
 const changedText = (mask: readonly string[]) => mask.map((field) => field.replace("parameters.", "")).join(", ");
 
 export const pipeEditCommand: Command = {
@@ -39,7 +41,7 @@ export const pipeEditCommand: Command = {
       name,
       etag: etag ?? "",
       parameters,
-      tags: tagsOf(typeof tags === "string" ? tags : ""),
+      tags: tagsOf(tags),
     });
     const { pipe: changed } = await api.call(PipesService.updatePipe, { pipe, updateMask });
     terminal.result(

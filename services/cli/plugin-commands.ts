@@ -10,6 +10,7 @@ import { building } from "./build-progress.ts";
 import { firstLine, PAGE } from "./collection.ts";
 import type { Command } from "./command.ts";
 import { jsonFlag } from "./json-flag.ts";
+import { tagsOf } from "./pipe-edit.ts";
 import { bundleOf } from "./plugin-pack.ts";
 import { restJson } from "./rest-json.ts";
 import { detail, table } from "./terminal.ts";
@@ -102,6 +103,7 @@ export const pluginCommands: readonly Command[] = [
     flags: {
       config: { type: "string", doc: "JSON object, or @file" },
       grant: { type: "string", doc: '"all" grants what the manifest asks; or a JSON object of permissions, or @file' },
+      tags: { type: "string", doc: "words to select it by, with commas" },
     },
     async run(invocation) {
       using api = apiOf(invocation);
@@ -111,6 +113,7 @@ export const pluginCommands: readonly Command[] = [
         plugin: named("plugins", args[0]),
         config: await jsonFlag(flags.config, "--config"),
         grants: { allRequested: flags.grant === "all", ...(only && { only }) },
+        tags: tagsOf(flags.tags),
       });
       const created = await api.call(InstancesService.createInstance, { instance, instanceId: args[1] as string });
       invocation.terminal.result(
@@ -122,23 +125,32 @@ export const pluginCommands: readonly Command[] = [
   {
     path: "instance configure",
     args: "<instance>",
-    doc: "Changes the config or the grants of an instance.",
+    doc: "Changes the config, the grants or the tags of an instance.",
     flags: {
       config: { type: "string", doc: "JSON object, or @file; replaces the whole config" },
       grant: { type: "string", doc: '"all", "none", or a JSON object of permissions, or @file' },
+      "set-tags": {
+        type: "string",
+        doc: 'words to select it by, with commas, in place of those that it has; "" for none',
+      },
     },
     async run(invocation) {
       using api = apiOf(invocation);
       const { flags } = invocation;
       const explicit = typeof flags.grant === "string" && !["all", "none"].includes(flags.grant);
       const only = explicit ? await jsonFlag(flags.grant, "--grant") : undefined;
-      const updateMask = [...(flags.config ? ["config"] : []), ...(flags.grant ? ["grants"] : [])];
+      const updateMask = [
+        ...(flags.config ? ["config"] : []),
+        ...(flags.grant ? ["grants"] : []),
+        ...(typeof flags["set-tags"] === "string" ? ["tags"] : []),
+      ];
       if (!updateMask.length)
         throw Fault.invalid("instance configure", [{ field: "flags", problem: "nothing to change is given" }]);
       const instance = Instance.fromPartial({
         name: named("instances", invocation.args[0]),
         config: await jsonFlag(flags.config, "--config"),
         grants: { allRequested: flags.grant === "all", ...(only && { only }) },
+        tags: tagsOf(flags["set-tags"]),
       });
       const response = await api.call(InstancesService.updateInstance, { instance, updateMask });
       invocation.terminal.result(

@@ -114,5 +114,7 @@ test("every parameter, tags and a note can be set when a pipe is made and when i
   await run('pipe create web second --refs "columns: pipes/web.full/parameters/columns; datetime: pipes/web.full"');
   const dropped = run("pipe drop web.full --yes");
   await expect(dropped).rejects.toMatchObject({ code: "precondition", message: expect.stringContaining("web.second") });
+  expect((await run('instance configure web --set-tags "front, old"')).json).toMatchObject({ tags: ["front", "old"] });
+  expect((await run("instance list --tags front")).json).toHaveLength(1);
   await expect(run('pipe edit web.full --codecs "n"')).rejects.toMatchObject({ code: "invalid" });
 });
