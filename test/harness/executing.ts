@@ -46,7 +46,7 @@ export interface Executing extends AsyncDisposable {
   instance(id: string, config: KitchenConfig, more?: Partial<Instance>): Promise<string>;
   /** A pipe that is ready to be fetched. */
   pipe(instance: string, attempts?: number): Promise<Pipe>;
-  poller(id: string, instance: string, kind: PollerKind): Promise<Poller>;
+  poller(id: string, instance: string, kind: PollerKind, schedule?: string): Promise<Poller>;
   resource(id: string, endpoint: string): Promise<Resource>;
   send(job: Partial<Job>): Promise<Job>;
   fetch(pipe: Pipe, over?: Partial<Job>): Promise<Job>;
@@ -101,8 +101,8 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
         return now?.state === PipeState.ENABLED && now;
       });
     },
-    async poller(pollerId, instance, kind) {
-      const poller = Poller.fromPartial({ instance, kind });
+    async poller(pollerId, instance, kind, schedule = "") {
+      const poller = Poller.fromPartial({ instance, kind, schedule });
       return (await registry.call(PollersService.createPoller, { pollerId, poller })).poller as Poller;
     },
     async resource(resourceId, endpoint) {

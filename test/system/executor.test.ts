@@ -177,7 +177,8 @@ test("discover tells the registry, poll stores metrics, and not too soon again",
     ["oven-1", "oven", instance, "1"],
   ]);
 
-  const poller = await g.at.poller("heat", instance, PollerKind.POLL);
+  // Half of it is the minimum interval, and must be longer than what a busy machine needs for a run.
+  const poller = await g.at.poller("heat", instance, PollerKind.POLL, "every 5m");
   const resource = found[0]?.name ?? "";
   const base = { kind: JobKind.POLL, instance, poller: poller.name, resource };
   const poll = (due: string, more = {}) => g.at.send({ ...base, runId: runIds.poll("heat", "oven-0", due), ...more });

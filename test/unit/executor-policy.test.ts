@@ -76,8 +76,8 @@ test("a name is matched whole, and only * is special", () => {
 test("every mistake at once, by its place", () => {
   const bad = {
     rules: [
-      { plugin: "A b", allow: { http: [{ url: "ftp://x" }, "x"], kv: "yes", queries: [], secrets: ["*"] } },
-      { allow: { sockets: ["x"], call: "a/b", publish: ["a b"], query: ["A;"] }, extra: 1 },
+      { plugin: "A b", allow: { http: [{ url: "ftp://x" }, "x"], kv: "yes", queries: [], secrets: ["A"] } },
+      { allow: { sockets: ["x"], call: "a/b", publish: ["a b"], query: ["A;"], context: ["*", "A"] }, extra: 1 },
       { instance: "x" },
     ],
     version: 1,
@@ -95,6 +95,7 @@ test("every mistake at once, by its place", () => {
     [
       ...["rules[0].allow.http[0]", "rules[0].allow.http[1]", "rules[0].allow.kv", "rules[0].allow.queries"],
       ...["rules[0].allow.secrets[0]", "rules[0].plugin", "rules[1].allow.call", "rules[1].allow.publish[0]"],
+      "rules[1].allow.context[1]",
       ...["rules[1].allow.query[0]", "rules[1].allow.sockets[0]", "rules[1].extra", "rules[2]", "version"],
     ].sort(),
   );
