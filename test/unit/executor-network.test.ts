@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { expect, test } from "vitest";
 import { parsePrivateHosts } from "../../services/executor/host/address.ts";
-import { readEcho } from "../../services/executor/host/ping.ts";
+import { cannotSend, readEcho } from "../../services/executor/host/ping.ts";
 import { openNetwork } from "../../services/executor/host/reach.ts";
 import { compareOids } from "../../services/executor/host/snmp.ts";
 import { socketCapability } from "../../services/executor/host/socket.ts";
@@ -31,6 +31,12 @@ test.each([
   ["BusyBox", BUSYBOX, { reachable: true, sent: 3, received: 2, min_ms: 0.5, avg_ms: 0.75, max_ms: 1 }],
   ["silence", SILENCE, { reachable: false, sent: 2, received: 0, reason: "timeout" }],
 ])("what ping of %s prints", (_, said, expected) => expect(readEcho(said)).toEqual(expected));
+
+test("a ping that may not send is refused with its own words and what to do", () => {
+  expect(cannotSend("ping: socktype: SOCK_RAW\nping: socket: Operation not permitted\n")).toMatchObject({
+    ...{ code: "unimplemented", message: expect.stringMatching(/\(ping: socktype: SOCK_RAW\): .*net_raw/) },
+  });
+});
 
 test.each([
   ["1.3.6", "1.3.6.1", -1],

@@ -12,7 +12,7 @@ const KINDS = ["tcp", "tls", "icmp"] as const;
 const MAX_COUNT = 5;
 const DAY_MS = 86_400_000;
 /** Node has no ICMP sockets. Looked for here and not on PATH, which somebody else may have set. */
-const PING_BINARIES = ["/usr/bin/ping", "/bin/ping", "/usr/sbin/ping", "/sbin/ping"];
+export const PING_BINARIES = ["/usr/bin/ping", "/bin/ping", "/usr/sbin/ping", "/sbin/ping"];
 const MAX_OUTPUT_BYTES = 64 * 1_024;
 
 /**
@@ -89,13 +89,20 @@ async function echo({ addresses }: Endpoint, count: number, signal: AbortSignal)
   const address = addresses[0] as string;
   const said = await new Promise<string>((resolve, reject) => {
     const options = { signal, env: { LC_ALL: "C" }, maxBuffer: MAX_OUTPUT_BYTES };
-    execFile(binary, ["-n", "-c", String(count), address], options, (error, stdout) => {
+    execFile(binary, ["-n", "-c", String(count), address], options, (error, stdout, stderr) => {
       // It ends with 1 when nothing came back, and that is an answer.
-      if (error && (signal.aborted || !/packets transmitted/.test(stdout))) reject(signal.reason ?? error);
-      else resolve(stdout);
+      if (!error || (!signal.aborted && /packets transmitted/.test(stdout))) resolve(stdout);
+      else reject(signal.aborted ? signal.reason : cannotSend(stderr));
     });
   });
   return { address, ...readEcho(said) };
+}
+
+/** In a container without the right to raw sockets there is a `ping`, and it cannot send. */
+export function cannotSend(stderr: string): Fault {
+  const [why = ""] = stderr.trim().split("\n");
+  const fix = "ask with kind tcp, or give it the capability net_raw";
+  return new Fault("unimplemented", `the \`ping\` of this executor does not work (${why.slice(0, 200)}): ${fix}`);
 }
 
 /** What `ping` prints, of iputils, BusyBox and BSD alike. Pure. */
