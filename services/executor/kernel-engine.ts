@@ -13,9 +13,9 @@ const MAX_IDLE_KERNELS = 256;
 const MAX_KEPT = 64;
 const MAX_KEPT_BYTES = 256 << 20;
 const KEPT_IDLE_MS = 60_000;
-/** Imports that suspend their guest; a module without them runs to its end at once, on the stack of the lane. */
 /** What compilers want called before any other export; as Extism's SDK does it. */
 const INITIALISERS = ["hs_init", "_initialize", "_start"];
+/** Imports that suspend their guest; a module without them runs to its end at once, on the stack of the lane. */
 const SUSPENDING = new Set(["host_call", "http_request"]);
 
 interface ModuleFacts {

@@ -31,7 +31,7 @@ const MAX_BLOCK_BYTES = 2 ** 30;
 const VARIABLE_OVERHEAD_BYTES = 256;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
-/** Guests are given these and nothing else of the kernel: with `reset` or `base` one could reach another's region. */
+/** Guests are given these and nothing else of the kernel: with `tell` one could reach another's region. */
 const ABI = [
   ...["alloc", "free", "length", "load_u8", "load_u64", "store_u8", "store_u64"],
   ...["input_offset", "input_length", "input_load_u8", "input_load_u64", "output_set", "error_set", "error_get"],
@@ -44,19 +44,19 @@ const MAX_HTTP_HEAD_BYTES = 131_072;
 const MEMORY_TAG = "[object WebAssembly.Memory]";
 
 interface KernelExports {
-  word(which: number): number;
-  move(base: number, limit: number): void;
-  answered(status: number): void;
-  reset(base: number, limit: number, inputLength: number): number;
-  take(bytes: number): number;
+  tell(what: number, a: number, b: number, c: number): number;
 }
 
-/** Of `word`. */
+/** What `tell` answers and does, by the numbers of kernel.wat. */
 const HIGH = 0;
 const OUTPUT_AT = 1;
 const OUTPUT_LENGTH = 2;
 const ERROR_AT = 3;
 const ERROR_LENGTH = 4;
+const TAKE = 5;
+export const RESET = 6;
+const STATUS = 7;
+const MOVE = 8;
 
 /** A kernel with the imports that kernel.wat names. */
 export function linkKernel(lane: Readonly<Record<string, unknown>>) {
@@ -78,6 +78,10 @@ export class Kernel {
   #call: EngineCall | undefined;
   #ending: Ending | undefined;
   #headers: unknown;
+  readonly #storing = (bytes: Uint8Array): number => this.#store(bytes);
+  readonly #endingBy = (thrown: unknown): never => {
+    throw this.#endBy(thrown);
+  };
 
   constructor(arena: Arena) {
     this.arena = arena;
@@ -127,7 +131,7 @@ export class Kernel {
     this.#region ??= this.arena.take(needed);
     if (!this.#region) throw new Ending("out_of_memory", "out_of_memory", "the lane has no room for the input");
     const { base, bytes } = this.#region;
-    this.arena.bytes.set(input, base + this.#exports.reset(base, bytes, input.byteLength));
+    this.arena.bytes.set(input, base + this.#tell(RESET, base, bytes, input.byteLength));
   }
 
   /** A module that brings a memory of its own: it counts when it is exported, and is held by its own maximum else. */
@@ -142,11 +146,10 @@ export class Kernel {
     const call = this.#call as EngineCall;
     call.onMemory(this.heldBytes);
     if (this.#ending) return ended(this.#ending);
-    const kernel = this.#exports;
-    const length = kernel.word(OUTPUT_LENGTH);
+    const length = this.#tell(OUTPUT_LENGTH);
     return endOfReturn(call, {
       ...{ code, error: this.#error(), outputBytes: length >>> 0 },
-      output: () => this.#read(kernel.word(OUTPUT_AT), length).slice(),
+      output: () => this.#read(this.#tell(OUTPUT_AT), length).slice(),
     });
   }
 
@@ -192,7 +195,11 @@ export class Kernel {
 
   /** The end of the furthest block that there ever was in this call. */
   get #highBytes(): number {
-    return this.#exports.word(HIGH) >>> 0;
+    return this.#tell(HIGH) >>> 0;
+  }
+
+  #tell(what: number, a = 0, b = 0, c = 0): number {
+    return this.#exports.tell(what, a, b, c);
   }
 
   get #base(): number {
@@ -208,14 +215,14 @@ export class Kernel {
 
   #store(bytes: Uint8Array): number {
     if (bytes.byteLength > MAX_BLOCK_BYTES) this.#refuse(2, BigInt(bytes.byteLength));
-    const at = this.#exports.take(bytes.byteLength) >>> 0;
+    const at = this.#tell(TAKE, bytes.byteLength) >>> 0;
     this.arena.bytes.set(bytes, this.#base + at);
     return at;
   }
 
   #error(): Uint8Array | undefined {
-    const at = this.#exports.word(ERROR_AT);
-    return at === 0 ? undefined : this.#read(at, this.#exports.word(ERROR_LENGTH));
+    const at = this.#tell(ERROR_AT);
+    return at === 0 ? undefined : this.#read(at, this.#tell(ERROR_LENGTH));
   }
 
   #grow(endBytes: number): void {
@@ -235,7 +242,7 @@ export class Kernel {
     this.arena.bytes.copyWithin(region.base, old.base, old.base + usedBytes);
     this.arena.give(old, usedBytes);
     this.#region = region;
-    this.#exports.move(region.base, region.bytes);
+    this.#tell(MOVE, region.base, region.bytes);
   }
 
   #refuse(what: number, value: bigint): never {
@@ -249,9 +256,9 @@ export class Kernel {
     throw this.#endBy(new Ending("trap", "trap", message));
   }
 
-  async #hostCall(nameAt: number, nameLength: number, at: number, length: number): Promise<number> {
+  #hostCall(nameAt: number, nameLength: number, at: number, length: number): Promise<number> {
     const name = start(this.#read(nameAt, nameLength), MAX_NAME_CHARS);
-    return this.#store(await this.#host(name, this.#read(at, length)));
+    return this.#host(name, this.#read(at, length)).then(this.#storing, this.#endingBy);
   }
 
   /** Extism's own HTTP lands in the host function `http`; that has the grants. */
@@ -259,10 +266,11 @@ export class Kernel {
     const asked = this.#parse(this.#read(at, length));
     const method = asked.method === undefined ? "GET" : String(asked.method);
     const body = bodyLength === 0 ? undefined : this.#read(bodyAt, bodyLength);
-    const answer = await this.#host("http", httpQuestion(String(asked.url), method, asked.headers ?? {}, body));
+    const question = httpQuestion(String(asked.url), method, asked.headers ?? {}, body);
+    const answer = await this.#host("http", question).catch(this.#endingBy);
     try {
       const { status, headers, body: bytes } = readHttpAnswer(answer);
-      this.#exports.answered(status);
+      this.#tell(STATUS, status);
       this.#headers = headers;
       return this.#store(bytes);
     } catch (thrown) {
@@ -286,11 +294,12 @@ export class Kernel {
     return this.#headers === undefined ? 0 : this.#store(new TextEncoder().encode(JSON.stringify(this.#headers)));
   }
 
-  async #host(name: string, request: Uint8Array): Promise<Uint8Array> {
+  /** Not async, nor are its callers' closures made for each call: ten thousand guests may wait here. */
+  #host(name: string, request: Uint8Array): Promise<Uint8Array> {
     const call = this.#call as EngineCall;
     call.onMemory(this.heldBytes);
     try {
-      return await call.host(name, request);
+      return call.host(name, request);
     } catch (thrown) {
       throw this.#endBy(thrown);
     }

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { Arena } from "../../services/executor/arena.ts";
-import { linkKernel } from "../../services/executor/kernel.ts";
+import { linkKernel, RESET } from "../../services/executor/kernel.ts";
 import { buildKernel } from "../../services/executor/kernel-build.ts";
 import { seeded } from "../harness/random.ts";
 
@@ -56,7 +56,7 @@ test("20,000 hostile calls, headers and lists forged: not a byte beyond the regi
   for (let round = 0; round < 200; round += 1) {
     bytes.fill(0, base, base + limit);
     handles = [];
-    run("reset", base, limit, 100);
+    run("tell", RESET, base, limit, 100);
     for (let step = 0; step < 100; step += 1) {
       const one = whole(8);
       if (one === 0) {
