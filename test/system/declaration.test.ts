@@ -191,6 +191,16 @@ test("another version of the plugin is published; other bytes under the same ver
   expect(done(await run("apply --yes", FILE))).toContain("change plugins/web");
   const { plugin } = await api.call(PluginsService.getPlugin, { name: "plugins/web" });
   expect(plugin?.latestVersion).toBe("1.1.0");
+  // A newer one that somebody else publishes has other defaults: the platform fills these in, and so does the plan.
+  const more = { ...CONFIG, properties: { ...CONFIG.properties, extra: { type: "string", default: "new" } } };
+  const newer = bundleOf(
+    { name: "web", version: "2.0.0", interfaces: { fetch: FETCH, poll: {} }, config: more },
+    { "plugin.wasm": moduleOf("fetch", "poll") },
+  );
+  await api.call(PluginsService.publishPlugin, { bundle: newer, validateOnly: false });
+  expect((await run("diff", FILE)).text).toContain("no changes");
+  const pinned = run("plan", FILE.replace("second: { plugin: web,", "second: { plugin: web, version: 9.9.9,"));
+  await expect(pinned).rejects.toThrow("11:26 instances.second.version: 9.9.9 of plugins/web is not published");
   const { versions } = await api.call(PluginsService.listPluginVersions, {
     ...{ parent: "plugins/web", pageSize: 0, pageToken: "" },
   });

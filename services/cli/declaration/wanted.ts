@@ -14,6 +14,7 @@ import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
 import { Fault, type Mistake } from "../../kit/fault.ts";
 import { collect } from "../../registry/mistakes.ts";
 import { compileSchema } from "../../registry/schema.ts";
+import { newestFirst, versionOf } from "../../registry/settling.ts";
 import { type Api, pages } from "../api.ts";
 import { buildPlugin } from "../build.ts";
 import { PAGE } from "../collection.ts";
@@ -131,11 +132,10 @@ async function sourced(api: Api, declared: DeclaredPlugin, mistakes: Mistake[]):
     mistakes.push({ field, problem, ...(fix && { fix }) });
     return undefined;
   };
-  const version = ({ name: full }: PluginVersion) => full.slice(full.lastIndexOf("/") + 1);
   if (path === undefined) {
     const found = (await versionsOf(api, name)).find((one) => one.bundleDigest === digest);
     if (!found) return wrong(`no version of ${name} has the digest ${digest}`, "publish it first, or name its path");
-    const known = version(found);
+    const known = versionOf(found);
     return { declared, bundle: undefined, version: known, manifest: found.manifest, published: known };
   }
   try {
@@ -146,7 +146,7 @@ async function sourced(api: Api, declared: DeclaredPlugin, mistakes: Mistake[]):
     if (!checked || manifest?.name !== bare(name)) {
       return wrong(`the bundle is of plugin ${manifest?.name}`, `write it under ${manifest?.name}`);
     }
-    const known = version(checked);
+    const known = versionOf(checked);
     return { declared, bundle, version: known, manifest, published: created ? undefined : known };
   } catch (thrown) {
     const fault = Fault.from(thrown);
@@ -180,11 +180,15 @@ async function settledConfig(
   mistakes: Mistake[],
 ): Promise<Instance["config"]> {
   const own = plugins.get(message.plugin);
+  const manifests = new Map((await versionsOf(api, message.plugin)).map((one) => [versionOf(one), one.manifest]));
+  if (own) manifests.set(own.version, own.manifest);
+  const running = message.version || [...manifests.keys()].sort(newestFirst)[0];
+  const manifest = running === undefined ? undefined : manifests.get(running);
   const config = { ...message.config };
-  const pinned = message.version !== "" && message.version !== own?.version;
-  const versions = own && !pinned ? [] : await versionsOf(api, message.plugin);
-  const published = versions.find(({ name }) => name.endsWith(`/${message.version}`)) ?? versions[0];
-  const manifest = own && !pinned ? own.manifest : published?.manifest;
+  if (message.version && !manifests.has(message.version) && manifests.size) {
+    const problem = `${message.version} of ${message.plugin} is not published`;
+    mistakes.push({ field: `${field}.version`, problem, fix: `one of ${[...manifests.keys()].join(", ")}` });
+  }
   if (!manifest) return config;
   const check = collect(mistakes, () => compileSchema(manifest.config, `${message.plugin}'s config schema`));
   const checked = check?.(config, `${field}.config`);
