@@ -5,9 +5,10 @@ import type { Datasets } from "./datasets.ts";
 import { inferColumns } from "./evolution.ts";
 import { allDeclared, type BadRow, badRows, neededColumns } from "./fitting.ts";
 import { bareInsert, dryInsert, stampedInsert } from "./insert-sql.ts";
-import { hasLongDigits, mayBeFiner, mayHaveNaiveTime, type Piece, splitLines, stampLines } from "./ndjson.ts";
+import { mayBeFiner, type Piece, splitLines, stampLines } from "./ndjson.ts";
 import type { Chunk, Dataset, RowObject, Stored } from "./records.ts";
 import { encodeRows, findMistakes, isSilent, moveExtras, parseRow, parseRows, readLines } from "./row.ts";
+import { type RowScan, scanRows } from "./row-scan.ts";
 import { quote, rowsTable } from "./sql-names.ts";
 
 export interface ChunkPorts {
@@ -56,8 +57,8 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
   };
 
   /** Only what ClickHouse refuses is parsed, to save it or to say what is wrong. Resolves with the rows set aside. */
-  const storePiece = async (into: Into, piece: Piece, known: Dataset): Promise<number> => {
-    if (!needsLook(piece.bytes, known)) {
+  const storePiece = async (into: Into, piece: ScannedPiece, known: Dataset): Promise<number> => {
+    if (!needsLook(piece, known)) {
       try {
         await storeBytes(into, piece, known);
         return 0;
@@ -197,7 +198,7 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
     );
 
   return async (chunk: Chunk, bytes: Uint8Array): Promise<Stored> => {
-    const pieces = splitLines(bytes, MAX_INSERT_ROWS, MAX_INSERT_BYTES);
+    const pieces = piecesOf(bytes);
     const all = pieces.reduce((sum, piece) => sum + piece.rows, 0);
     if (all === 0) return { rows: 0, rejected: 0, bytes: bytes.length };
     let dataset = (await datasets.find(chunk.dataset)) ?? (await infer(chunk, bytes));
@@ -232,11 +233,23 @@ type Reasons = ReadonlyMap<number, string>;
 /** The bytes are at fault, or the table changed; not the server. */
 const isRefusal = (thrown: unknown) => ["invalid", "not_found"].includes(Fault.from(thrown).code);
 
+interface ScannedPiece extends Piece {
+  readonly scan?: RowScan;
+}
+
+/** Most chunks are one piece, and one look at them is enough. */
+function piecesOf(bytes: Uint8Array): ScannedPiece[] {
+  if (bytes.length > MAX_INSERT_BYTES) return splitLines(bytes, MAX_INSERT_ROWS, MAX_INSERT_BYTES);
+  const scan = scanRows(bytes);
+  if (scan.rows > MAX_INSERT_ROWS) return splitLines(bytes, MAX_INSERT_ROWS, MAX_INSERT_BYTES);
+  return scan.rows ? [{ bytes, rows: scan.rows, scan }] : [];
+}
+
 /** ClickHouse wraps long numbers round, cuts decimals off and reads a naive time as UTC, all without a word. */
-function needsLook(bytes: Uint8Array, { columns, timezone }: Dataset): boolean {
-  if (hasLongDigits(bytes)) return true;
+function needsLook({ bytes, scan = scanRows(bytes) }: ScannedPiece, { columns, timezone }: Dataset): boolean {
+  if (scan.longDigits) return true;
   const types = Object.values(columns);
-  if (!timezone && types.some((type) => type.includes("timestamp")) && mayHaveNaiveTime(bytes)) return true;
+  if (scan.naiveTime && !timezone && types.some((type) => type.includes("timestamp"))) return true;
   const scales = types.flatMap((type) => /decimal\(\d+,(\d+)\)/.exec(type)?.[1] ?? []);
   return scales.length > 0 && mayBeFiner(bytes, Math.min(...scales.map(Number)));
 }
