@@ -23,6 +23,9 @@ const PAGE = { fallback: 100, max: 1_000 };
 const MAX_SERIES = 5_000;
 /** A scrape shows what it can in this time. */
 const SCRAPE_MS = 2_000;
+const HELD_RATIO = 10;
+const MIN_HELD_MS = 500;
+const MAX_HELD_MS = 30_000;
 
 /** How one pipe stands. Pure. A pipe that has fetched nothing is as old as itself. */
 export function freshnessOf(pipe: Pipe, fetchedUntilUs: bigint | undefined, nowUs: bigint): PipeFreshness {
@@ -39,15 +42,49 @@ export function freshnessOf(pipe: Pipe, fetchedUntilUs: bigint | undefined, nowU
   };
 }
 
-async function freshnessOfAll({ results, catalog }: FreshnessPorts): Promise<PipeFreshness[]> {
-  const until = await results.fetchedUntil();
-  const nowUs = BigInt(Date.now()) * 1_000n;
-  return [...all(catalog, "pipe")]
-    .map((pipe) => freshnessOf(pipe, until.get(pipe.name), nowUs))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+export interface Freshness {
+  readonly service: Service;
+  /** Lines for `/metrics`; without ClickHouse only one that says so. Never throws. */
+  text(): Promise<string>;
 }
 
-export function freshnessService(ports: FreshnessPorts): Service {
+export function openFreshness(ports: FreshnessPorts): Freshness {
+  const fetchedUntil = seldom(() => ports.results.fetchedUntil());
+  const pipes = async () => {
+    const until = await fetchedUntil();
+    const nowUs = BigInt(Date.now()) * 1_000n;
+    return [...all(ports.catalog, "pipe")]
+      .map((pipe) => freshnessOf(pipe, until.get(pipe.name), nowUs))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  };
+  return { service: freshnessService(pipes), text: () => freshnessText(pipes) };
+}
+
+/** What is read is kept for ten times as long as reading took: scrapes of many runs leave ClickHouse to others. */
+function seldom<T>(read: () => Promise<T>): () => Promise<T> {
+  let held: { readonly value: Promise<T>; untilMs: number } | undefined;
+  return () => {
+    const nowMs = performance.now();
+    if (held && held.untilMs > nowMs) return held.value;
+    const value = read();
+    const mine = { value, untilMs: Number.POSITIVE_INFINITY };
+    held = mine;
+    value.then(
+      () => {
+        const tookMs = performance.now() - nowMs;
+        mine.untilMs = performance.now() + Math.min(Math.max(MIN_HELD_MS, tookMs * HELD_RATIO), MAX_HELD_MS);
+      },
+      () => {
+        mine.untilMs = 0;
+      },
+    );
+    return value;
+  };
+}
+
+type Pipes = () => Promise<PipeFreshness[]>;
+
+function freshnessService(read: Pipes): Service {
   return service<FreshnessServer>(FreshnessService, {
     async listFreshness({ pageSize, pageToken, late, pipes: wanted }) {
       const after = pageToken === "" ? "" : Buffer.from(pageToken, "base64url").toString("utf8");
@@ -57,7 +94,7 @@ export function freshnessService(ports: FreshnessPorts): Service {
       }
       const size = pageSize <= 0 ? PAGE.fallback : Math.min(pageSize, PAGE.max);
       const named = new Set(wanted);
-      const rest = (await freshnessOfAll(ports)).filter(
+      const rest = (await read()).filter(
         (pipe) => pipe.name > after && (!late || pipe.late) && (named.size === 0 || named.has(pipe.name)),
       );
       const page = rest.slice(0, size);
@@ -67,13 +104,12 @@ export function freshnessService(ports: FreshnessPorts): Service {
   });
 }
 
-/** Lines for `/metrics`; without ClickHouse only one that says so. Never throws. */
-export async function freshnessText(ports: FreshnessPorts): Promise<string> {
+async function freshnessText(read: Pipes): Promise<string> {
   const up = "millrace_pipe_freshness_known";
   const head = (name: string, help: string) => `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
   const known = head(up, "Whether the freshness of pipes could be read.");
   const late = new Promise<undefined>((resolve) => setTimeout(resolve, SCRAPE_MS, undefined).unref());
-  const pipes = await Promise.race([freshnessOfAll(ports).catch(() => undefined), late]);
+  const pipes = await Promise.race([read().catch(() => undefined), late]);
   if (!pipes) return `${known}${up} 0\n`;
   const shown = pipes.slice(0, MAX_SERIES);
   const lines = (name: string, value: (pipe: PipeFreshness) => number, some = shown) =>

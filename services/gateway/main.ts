@@ -15,7 +15,7 @@ import { requireToken, gate as tokenGate } from "./auth.ts";
 import { local, remote, route } from "./back-ends.ts";
 import { contextsService } from "./contexts-service.ts";
 import { followExecutors } from "./executors.ts";
-import { freshnessText } from "./freshness-service.ts";
+import { openFreshness } from "./freshness-service.ts";
 import { executorServices } from "./functions-service.ts";
 import { openHttp } from "./http.ts";
 import { gatewayMetrics } from "./metrics.ts";
@@ -79,11 +79,12 @@ export async function start(config: Config<typeof settings>, { bus, results, log
     windows: () => bus.kv(BUCKETS.windows),
   };
   stack.use(sweeping(results, log));
+  const freshness = openFreshness({ results, catalog });
   const backEnd = route(
     new Map([
       ["millrace.registry.v1", remote(registry)],
       ["millrace.scheduler.v1", remote(scheduler)],
-      ["millrace.results.v1", local([...resultServices(dataPorts), recordingService(bus)])],
+      ["millrace.results.v1", local([...resultServices(dataPorts), freshness.service, recordingService(bus)])],
       [
         "millrace.executor.v1",
         local([...executorServices({ catalog, executors, events: bus.events }), contextsService({ bus, catalog })]),
@@ -106,7 +107,7 @@ export async function start(config: Config<typeof settings>, { bus, results, log
       gate,
       plugins: pluginRoutes({ catalog, executors, gate, readBlob, log }),
       metrics,
-      metricsText: async () => metrics.text(executors.state()) + (await freshnessText({ results, catalog })),
+      metricsText: async () => metrics.text(executors.state()) + (await freshness.text()),
       readiness: look,
       pages: await readPages(),
       landing: (mayList) => landingPage(catalog, mayList),

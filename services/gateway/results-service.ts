@@ -17,7 +17,6 @@ import {
   type RunRecord,
 } from "../results/records.ts";
 import { exportQuery, exportRows } from "./export.ts";
-import { freshnessService } from "./freshness-service.ts";
 import { type MaintenancePorts, maintenanceService } from "./maintenance-service.ts";
 import { rejectsService } from "./rejects-service.ts";
 import { nameIn } from "./resource-names.ts";
@@ -39,7 +38,6 @@ export const resultServices = (ports: MaintenancePorts): readonly Service[] => [
     queryMethods(ports.results, (pipe) => find(ports.catalog, "pipe", pipe)?.dataset),
   ),
   rejectsService(ports),
-  freshnessService(ports),
   maintenanceService(ports),
 ];
 
