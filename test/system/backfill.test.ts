@@ -61,13 +61,16 @@ function calls(scheduler: RunningScheduler) {
   };
 }
 
-async function leading(scheduler: RunningScheduler): Promise<void> {
+const leading = (scheduler: RunningScheduler) =>
+  until("the scheduler leads and knows the pipe", async () => {
+    return (await knows(scheduler)) && scheduler.status().epoch !== undefined;
+  });
+
+async function knows(scheduler: RunningScheduler): Promise<boolean> {
   using channel = connect(scheduler.address);
   const request = { parent, pageSize: 1, pageToken: "", state: WindowState.UNSPECIFIED };
-  await until("the scheduler leads and knows the pipe", async () => {
-    const listed = await ask(channel, SchedulesService.listWindows, request, { deadlineMs: 5_000 }).catch(() => false);
-    return listed && scheduler.status().epoch !== undefined;
-  });
+  const listed = await ask(channel, SchedulesService.listWindows, request, { deadlineMs: 5_000 }).catch(() => false);
+  return listed !== false;
 }
 
 /** As an executor leaves a window, with three rows. */
@@ -91,22 +94,17 @@ test.each(grounds)(
     await using it = await begin(ground.bus, 200);
     const first = await it.scheduler();
     await leading(first);
-    const queue = await ground.bus.queue(JOBS, JOBS_OPTIONS);
-    const name = await (async () => {
-      using one = calls(first);
-      const made = await one.create();
-      // Nobody takes jobs: after the first windows it waits.
-      expect(await one.become(made, ({ waiting }) => waiting)).toMatchObject({
-        queued: 64n,
-        lookedAt: 64n,
-        total: 201n,
-      });
-      expect(await queue.depth()).toBe(64);
-      return made;
-    })();
-    await first[Symbol.asyncDispose]();
     await using second = await it.scheduler();
+    await until("the other one knows the pipe", () => knows(second));
+    const queue = await ground.bus.queue(JOBS, JOBS_OPTIONS);
+    // Asked of one that stands by: the one that leads does it.
     using two = calls(second);
+    const name = await two.create();
+    // Nobody takes jobs: after the first windows it waits.
+    expect(await two.become(name, ({ waiting }) => waiting)).toMatchObject({ queued: 64n, lookedAt: 64n, total: 201n });
+    expect(await queue.depth()).toBe(64);
+    expect(second.status().epoch).toBeUndefined();
+    await first[Symbol.asyncDispose]();
     const jobs = await it.jobs((taken) => taken.length >= 201);
     expect(new Set(jobs.map((job) => job.runId)).size).toBe(201);
     const begins = jobs.slice(0, 64).map((job) => Number(job.beginUs / 1_000n));
