@@ -29,6 +29,16 @@ export interface WatModule {
   load(): Promise<Uint8Array>;
 }
 
+/** The same guest with 400 more exports, which do nothing but make its instances slow to start. */
+export async function slowModule(name: string, maxPages = 256): Promise<WatModule> {
+  const source = await readFile(new URL(`../plugins/${name}.wat`, import.meta.url), "utf8");
+  const bytes = normaliseModule(compileWat(slowed(source)), { maxPages });
+  return { digest: createHash("sha256").update(bytes).digest("hex"), load: async () => bytes };
+}
+
+export const slowed = (text: string): string =>
+  text.replace(/\)\s*$/, `${Array.from({ length: 400 }, (_, i) => `(func (export "slow${i}"))`).join("")})`);
+
 /** A guest of test/plugins by its name: `echo` is test/plugins/echo.wat. */
 export async function watModule(name: string, maxPages = 256): Promise<WatModule> {
   const file = new URL(`../plugins/${name}.wat`, import.meta.url);

@@ -1,10 +1,11 @@
 /** What a guest leaves behind is seen by nobody; what it keeps by `reuse` is seen by its own calls only. */
 import { describe, expect, test } from "vitest";
 import type { GuestCall } from "../../services/executor/sandbox.ts";
+import { pause } from "../../services/kit/lifecycle.ts";
 import { ENGINES } from "../harness/engines.ts";
 import { call, encode, forEver, open } from "../harness/guest-call.ts";
 import { until } from "../harness/until.ts";
-import { watModule } from "../harness/wat.ts";
+import { slowModule, watModule } from "../harness/wat.ts";
 
 describe.each(ENGINES)("engine %s", (engine) => {
   test("a marker in every byte that a call touched: the next call, of whatever plugin, finds none", async () => {
@@ -24,6 +25,24 @@ describe.each(ENGINES)("engine %s", (engine) => {
     }
   }, 60_000);
 });
+
+test("nor in an instance made ahead while the lane rested, also after the lane was lost and replaced", async () => {
+  await using sandbox = await open(1);
+  const slow = await slowModule("leak");
+  for (let round = 0; round < 3; round += 1) {
+    for (let i = 0; i < 40; i += 1) {
+      const name = ["look", "look_and_trap", "look_and_grow", "look"][i % 4] as string;
+      const looks = Array.from({ length: 1 + (i % 3) }, async () =>
+        sandbox.call(await call("leak", name, { module: slow })),
+      );
+      for (const { outcome, output } of await Promise.all(looks)) {
+        if (name !== "look_and_trap") expect([outcome, output[0]]).toEqual(["ok", 0]);
+      }
+      await pause(2);
+    }
+    expect((await sandbox.call(await call("cpu", "spin", { cpuMs: 100 }))).outcome).toBe("cpu_exceeded");
+  }
+}, 60_000);
 
 const reuse = (key: string, calls: number): Partial<GuestCall> => ({ reuse: { key, calls } });
 

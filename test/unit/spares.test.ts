@@ -8,7 +8,7 @@ import { hasStart } from "../../services/executor/module-cache.ts";
 import { Spares } from "../../services/executor/spares.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 import { encode } from "../harness/guest-call.ts";
-import { compileWat } from "../harness/wat.ts";
+import { compileWat, slowed } from "../harness/wat.ts";
 
 const EMPTY_MODULE = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 const MIB = 1 << 20;
@@ -83,14 +83,10 @@ function callOf(text: string, over: Partial<EngineCall> = {}): EngineCall {
   };
 }
 
-/** Many exports make a module slow to start, and change nothing else. */
-const slowly = (text: string) =>
-  text.replace(/\)\s*$/, `${Array.from({ length: 400 }, (_, i) => `(func (export "f${i}"))`).join("")})`);
-
 test("a guest on a spare finds nothing of the calls before, whatever they marked", async () => {
   const engine = openKernelEngine();
   const source = await readFile(new URL("../plugins/leak.wat", import.meta.url), "utf8");
-  const call = callOf(slowly(source));
+  const call = callOf(slowed(source));
   let ahead = 0;
   for (let i = 0; i < 100; i += 1) {
     const { outcome, output, error } = await engine.run(call);
@@ -112,7 +108,7 @@ test("what runs code by itself is never made ahead", async () => {
   for (const text of [starts, initialises]) {
     const engine = openKernelEngine();
     let said = 0;
-    const call = callOf(slowly(text), {
+    const call = callOf(slowed(text), {
       log() {
         said += 1;
       },
