@@ -111,7 +111,7 @@ export const authorCommands: readonly Command[] = [
   {
     path: "plugin dev",
     args: "<folder>",
-    doc: "Watches a folder: each change is built, put into a running `millrace dev`, and run; shows logs and results.",
+    doc: "Puts each change of a folder into a running `millrace dev`. Builds, runs, shows logs and results.",
     flags: { config: { type: "string", doc: "the instance's config: a JSON object, or @file" } },
     run: async (invocation) => (await import("./plugin-dev.ts")).developPlugin(invocation),
   },
