@@ -1,6 +1,6 @@
 /** Runs a plugin's files in CPython as far as their top level goes, and keeps the interpreter as it then stands. */
 import { readFile } from "node:fs/promises";
-import { BuildError } from "../../bundle/bundle.js";
+import { BuildError, enter } from "../../bundle/bundle.js";
 import { buildHost } from "../host.js";
 import { openRuntime } from "../runtime.js";
 import { snapshot } from "../snapshot.js";
@@ -47,6 +47,7 @@ export async function snapshotOf(entry, files) {
   const { imports, said } = buildHost(program);
   const instance = new WebAssembly.Instance(module, imports);
   const { boot } = /** @type {Record<string, () => void>} */ (/** @type {unknown} */ (instance.exports));
+  enter("evaluate", files.map(({ path }) => path).join(", "));
   /** @type {() => void} */ (boot)();
   const { exports: exported, failure } = JSON.parse(/** @type {string} */ (said.pop()));
   if (failure) {

@@ -1,6 +1,6 @@
 /** Runs a plugin's files in Lua as far as their top level goes, and keeps the interpreter as it then stands. */
 import { readFile } from "node:fs/promises";
-import { BuildError } from "../../bundle/bundle.js";
+import { BuildError, enter } from "../../bundle/bundle.js";
 import { buildHost } from "../host.js";
 import { openRuntime } from "../runtime.js";
 import { snapshot } from "../snapshot.js";
@@ -65,6 +65,7 @@ export async function snapshotOf(entry, files) {
   engine.boot();
   execute(prelude, "=prelude");
   const listed = JSON.stringify(files.map(({ name, path, code }) => [name, path, code]));
+  enter("evaluate", files.map(({ path }) => path).join(", "));
   execute(`__build(${quoted(entry)}, ${quoted(listed)})`, "=build");
   const { exports: exported, failure } = JSON.parse(/** @type {string} */ (said.pop()));
   if (failure) {
