@@ -215,6 +215,30 @@ test("the example stores every page, and goes on behind the last", async () => {
   expect(failed.error).toMatchObject({ code: "http_503", retryable: true, details: { retry_after_ms: 2_000 } });
 });
 
+test("what fails behind an await says the author's line", { timeout: BUILD_TIMEOUT_MS }, async () => {
+  await using work = await workFolder();
+  const manifest = { name: "awaiting", version: "1.0.0", interfaces: { fetch: {}, functions: { deep: {} } } };
+  const source = [
+    "async function inner(x: { no?: { such: number } }) {",
+    "  await null;",
+    "  return x.no!.such;",
+    "}",
+    "const deep = async () => {",
+    "  await new Promise((go) => setTimeout(go, 1));",
+    "  return await inner({});",
+    "};",
+    "export const functions = { deep };",
+    'export async function* fetch() { yield { a: 1 }; await null; throw new Error("late"); }',
+  ].join("\n");
+  await writeFile(join(work.path, "plugin.json"), JSON.stringify(manifest));
+  await writeFile(join(work.path, "plugin.ts"), source);
+  const { wasmPath } = await buildPlugin(work.path, { outDir: work.path });
+  await using guest = await openSandboxed(wasmPath);
+  const { error } = await guest.call("function:deep", null);
+  expect(error?.details).toMatchObject({ at: "plugin.ts:3", stack: ["inner (plugin.ts:3)"] });
+  expect((await guest.call("fetch", DAY)).error?.message).toBe("late (at plugin.ts:10)");
+});
+
 describe("the builder", () => {
   const manifest = { name: "broken", version: "1.0.0", interfaces: { fetch: {} } };
   async function refused(files: Readonly<Record<string, string>>): Promise<string> {
