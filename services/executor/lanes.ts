@@ -25,8 +25,8 @@ const SLOW_END_MS = 250;
 const STUCK_MS = 5_000;
 
 /**
- * A new spare is started so long after the one before took over: starting a thread takes a core for about 50 ms, and the
- * calls that waited for the lane come first. Spinners come further apart.
+ * A new spare is started so long after the one before took over: starting a thread takes a core for about 50 ms, and
+ * the calls that waited for the lane come first. Spinners come further apart.
  */
 const SPARE_DELAY_MS = 50;
 

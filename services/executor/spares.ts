@@ -1,6 +1,6 @@
 /**
- * Instances made ahead, while their lane has nothing to do, of modules that are slow to start: a language runtime copies
- * its heap into memory first. A spare is as fresh as any other instance and serves one call.
+ * Instances made ahead, while their lane has nothing to do, of modules that are slow to start: a language runtime
+ * copies its heap into memory first. A spare is as fresh as any other instance and serves one call.
  */
 import { monotonicMs } from "./slice.ts";
 

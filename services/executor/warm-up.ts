@@ -6,7 +6,7 @@ import { WARM_UP_BYTES } from "./kernel-bytes.ts";
 const ROUNDS = 20;
 const BYTES = new Uint8Array(64);
 
-/** Runs a guest of ours on the engine, until it waits, and again to its end. Errors: when that fails, nothing would run. */
+/** Runs a guest of ours, which waits once, to its end. Errors: when that fails, nothing else would run. */
 export async function warmUp(runGuest: RunGuest): Promise<void> {
   const call: EngineCall = {
     module: new WebAssembly.Module(WARM_UP_BYTES),
