@@ -1,4 +1,4 @@
-/** Compiles the .wat files of this room into kernel-bytes.ts: `node services/executor/kernel-build.ts` after a change. */
+/** Compiles the .wat files here into kernel-bytes.ts: `node services/executor/kernel-build.ts` after a change. */
 import { readFile, writeFile } from "node:fs/promises";
 import wabt from "wabt";
 
