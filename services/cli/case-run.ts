@@ -1,4 +1,4 @@
-/** Test cases played: the guest is told what the case says, in order, and what it does is held against what is expected. */
+/** Test cases played: the guest is told what the case says, in order; what it does is held against what is expected. */
 import type { Capabilities } from "../executor/host/functions.ts";
 import { type RecordedCall, readRecording, unpacked } from "../executor/recording/format.ts";
 import { Fault, type FaultCode, faultCodes } from "../kit/fault.ts";

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { create } from "tar";
 import { MANIFEST, MODULE, readBundle } from "../registry/bundle.ts";
 
-/** `1.0.0` → `1.0.0-dev.3` where -dev.1 and -dev.2 are published; a pre-release of the author's keeps its own name. */
+/** `1.0.0` → `1.0.0-dev.3` where -dev.1 and -dev.2 are published; a pre-release keeps its own name. */
 export function nextDevVersion(version: string, published: readonly string[]): string {
   const stem = `${version}${version.includes("-") ? "." : "-"}dev.`;
   const taken = published.filter((one) => one.startsWith(stem)).map((one) => Number(one.slice(stem.length)));

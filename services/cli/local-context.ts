@@ -1,4 +1,4 @@
-/** Documents about resources on the workbench: those that the author gives with the input, and what `enrich` answers. */
+/** Documents about resources on the workbench: what the author gives with the input, and what `enrich` answers. */
 import type { Contexts, Document } from "../executor/contexts.ts";
 import { namespacesOf, readDocuments } from "../executor/kinds/enrich.ts";
 import type { Json } from "./local-input.ts";

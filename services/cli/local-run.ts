@@ -1,4 +1,4 @@
-/** One run of an export on the workbench, as the executor would make it: pages followed, rows counted, answers judged. */
+/** One run of an export on the workbench, as the executor makes it: pages followed, rows counted, answers judged. */
 
 import { schemaOf } from "../executor/function-schema.ts";
 import { contextCapability } from "../executor/host/context.ts";

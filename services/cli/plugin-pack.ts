@@ -1,4 +1,4 @@
-/** `plugin pack`: the bundle that a registry takes, checked as it would, with its digest. The same input, the same bytes. */
+/** `plugin pack`: the bundle that a registry takes, checked as it would, with its digest. Same input, same bytes. */
 import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";

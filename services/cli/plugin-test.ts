@@ -1,4 +1,4 @@
-/** `plugin test`: the cases of a plugin's folder, played; recorded from a live run; their expectations brought up to date. */
+/** `plugin test`: the cases of a plugin's folder, played; recorded from a live run; brought up to date. */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";

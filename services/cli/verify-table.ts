@@ -69,12 +69,13 @@ export async function everyLanguage(): Promise<Shown[]> {
     folders.map(async ({ name }) => {
       const has = (path: string) => (existsSync(join(SDK, path, "plugin.json")) ? join(SDK, path) : undefined);
       const example = has(EXAMPLES[name] ?? `${name}/example`);
-      const variants = (await readdir(join(SDK, name))).filter((one) => one.startsWith("template-"));
+      // `template-cpp` and `example-cpp` are C++ below c.
+      const names = (await readdir(join(SDK, name))).map((one) => /^(?:template|example)-(.+)$/.exec(one)?.[1]);
+      const variants = [...new Set(names.filter((one) => one !== undefined))];
       return [
         { language: name, template: has(`${name}/template`), example },
         ...variants.map((one) => ({
-          ...{ language: one.slice("template-".length), template: has(`${name}/${one}`) },
-          example: has(`${name}/${one.replace("template", "example")}`),
+          ...{ language: one, template: has(`${name}/template-${one}`), example: has(`${name}/example-${one}`) },
         })),
       ];
     }),
