@@ -1,9 +1,13 @@
 /** Plans by tables: what is done, in which order, and what is refused. Things as they are compared, without a platform. */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { declare } from "../../services/cli/declaration/declared.ts";
 import type { Facets, Item, Live } from "../../services/cli/declaration/item.ts";
 import { planOf } from "../../services/cli/declaration/plan.ts";
 import { placed, readSource } from "../../services/cli/declaration/source.ts";
 import type { Fault } from "../../services/kit/fault.ts";
+import { workFolder } from "../harness/work-folder.ts";
 
 const never = () => Promise.reject(new Error("a plan does nothing"));
 const item = (name: string, facets: Facets = {}, needs: readonly string[] = []): Item => ({
@@ -147,4 +151,16 @@ describe("a source", () => {
     expect(at("pipes.c[0].e")).toBe("f.yaml:6:7");
     expect(at("nothing")).toBe("f.yaml:1:1");
   });
+});
+
+test("the example on the page is a file without a mistake", async () => {
+  const page = await readFile(new URL("../../services/cli/APPLY.md", import.meta.url), "utf8");
+  const example = /```yaml\n([\s\S]+?)```/.exec(page)?.[1] ?? "";
+  await using folder = await workFolder();
+  await mkdir(join(folder.path, "plugins/weather"), { recursive: true });
+  const env = { API_KEY: "long enough" };
+  const { pipes, pollers, secrets } = declare(readSource("millrace.yaml", example, env), env, folder.path);
+  expect(pipes.map(({ name }) => name)).toEqual(["pipes/weather.daily", "pipes/weather.copy"]);
+  expect(pipes[1]?.message.parameters?.refs).toEqual({ columns: "pipes/weather.daily/parameters/columns" });
+  expect([pollers.length, secrets[0]?.hosts]).toEqual([1, ["api.example.org"]]);
 });
