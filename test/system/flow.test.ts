@@ -1,7 +1,9 @@
 /** sync, hooks, SELECTs, chains, and the source asked again: on both buses, with everything real. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { JOBS, JOBS_OPTIONS } from "../../proto/names.ts";
 import { compactTime, microsOf } from "../../services/kit/time.ts";
 import type { Results } from "../../services/results/results.ts";
 import { type BusGround, embeddedGround, natsGround } from "../harness/bus-ground.ts";
@@ -84,7 +86,7 @@ describe.each([
     source.rows.clear();
     source.rows
       .set(dayOf(0), csv(0, 1, 2))
-      .set(dayOf(1), csv(1, 3))
+      .set(dayOf(1), csv(1, 3, 5))
       .set(dayOf(2), csv(2, 4));
     await flow.pipe("larder.b", { begin: BEGIN, end: dayOf(3) });
     const before = await flow.done("larder.b");
@@ -100,23 +102,26 @@ describe.each([
       return (await flow.become("larder.b", (all) => all.every(answered))).map(({ verification }) => verification);
     };
     // One row is gone and one is another; a day is the same in another order; a day is all gone.
-    source.rows.set(dayOf(0), csv(0, 7)).set(dayOf(2), 204);
+    source.rows
+      .set(dayOf(0), csv(0, 7))
+      .set(dayOf(1), csv(1, 5, 3))
+      .set(dayOf(2), 204);
     expect(await verify(false)).toMatchObject([
       { differs: true, sourceRows: 1n, storedRows: 2n, repaired: false, problem: "" },
-      { differs: false, sourceRows: 1n, storedRows: 1n },
+      { differs: false, sourceRows: 2n, storedRows: 2n },
       { differs: true, sourceRows: 0n, storedRows: 1n, repaired: false },
     ]);
-    expect(await seen()).toEqual(["n1", "n2", "n3", "n4"]);
+    expect(await seen()).toEqual(["n1", "n2", "n3", "n4", "n5"]);
     expect((await runOf("larder.b", before[0] as Window)).map(({ kind, committed }) => [kind, committed])).toEqual([
       ["verify", false],
       ["sync", true],
     ]);
     expect(await verify(true)).toMatchObject([{ repaired: true }, { repaired: false }, { repaired: true }]);
-    expect(await seen()).toEqual(["n3", "n7"]);
+    expect(await seen()).toEqual(["n3", "n5", "n7"]);
     const after = await flow.windows("larder.b");
     expect(after.map(({ rows, state }) => [rows, state])).toEqual([
       [1n, DONE],
-      [1n, DONE],
+      [2n, DONE],
       [0n, DONE],
     ]);
     expect(after[1]?.fence).toBe(before[1]?.fence);
@@ -126,7 +131,15 @@ describe.each([
     expect(away).toMatchObject({ problem: expect.stringContaining("the source says 500"), differs: false });
     expect(part).toMatchObject({ problem: expect.stringContaining("partial"), differs: false });
     expect(states(await flow.windows("larder.b"))).toEqual([DONE, DONE, DONE]);
-    expect(await seen()).toEqual(["n3", "n7"]);
+    // Asked for when less had been fetched: what is there by now is newer than the question.
+    const { begin, end, run } = after[0] as Window;
+    const [beginUs, endUs, dueUs] = [microsOf(begin), microsOf(end), BigInt(Date.now()) * 1_000n];
+    const old = { runId: run, beginUs, endUs, untilUs: endUs - 1n, dueUs, verify: true, repair: true };
+    const owner = { kind: JobKind.FETCH, instance: "instances/larder", pipe: "pipes/larder.b" };
+    const queue = await ground.bus.queue(JOBS, JOBS_OPTIONS);
+    await queue.send("an-old-question", Job.encode(Job.fromPartial({ ...owner, ...old })).finish());
+    await flow.become("larder.b", ([first]) => first?.verification?.problem.includes("fetched again") === true);
+    expect(await seen()).toEqual(["n3", "n5", "n7"]);
   });
 
   test("pipes after others run when these are done, and again when they have another result", async () => {

@@ -13,7 +13,7 @@ import { afterSync, beforeSync, type Ended } from "./hooks.ts";
 import { type Attempt, badAnswer, type Failed, type JobRun, type Success, type Tools } from "./kind.ts";
 import type { Produced, WindowRows } from "./produced.ts";
 import { selectRows } from "./selected.ts";
-import { compareWithSource, noteProblem } from "./verify.ts";
+import { compareWithSource, noteProblem, skipOutdated } from "./verify.ts";
 
 const DEFAULT_ATTEMPTS = 3;
 const SCHEMAS = ["evolve", "freeze", "reject"] as const;
@@ -42,7 +42,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, f
     whenLocked: "wait",
 
     async begin({ fence }) {
-      if (job.verify) return undefined;
+      if (job.verify) return skipOutdated(place, window);
       let superseded = false;
       await write((stored) => {
         superseded = microsOf(stored?.dueTime) > job.dueUs;

@@ -1,11 +1,22 @@
 /** The source was asked again for a window: whether it says what is stored, and what becomes of it if not. */
-import { Verification, type Window } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
-import { timestampOf } from "../../kit/time.ts";
+import { Verification, type Window, WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
+import { microsOf, timestampOf } from "../../kit/time.ts";
 import type { Comparison } from "../../results/results.ts";
 import { nowUs } from "../run-record.ts";
-import { changeWindow, type WindowKey } from "../windows.ts";
-import type { Attempt, Success } from "./kind.ts";
+import { changeWindow, readWindow, type WindowKey } from "../windows.ts";
+import type { Attempt, Skip, Success } from "./kind.ts";
 import type { Produced, WindowRows } from "./produced.ts";
+
+/** What is stored now was not there when the source was to be asked for it: the two cannot be compared. */
+export async function skipOutdated(place: WindowRows, window: WindowKey): Promise<Skip | undefined> {
+  const { job, tools } = place;
+  const stored = await readWindow(tools.windows, window);
+  const there = stored?.state === WindowState.DONE || stored?.state === WindowState.STALE;
+  if (there && microsOf(stored.fetchedUntil) === job.untilUs) return undefined;
+  const message = "the window was fetched again, or cleared, since it was asked for";
+  await noteProblem(place, window, undefined, message);
+  return { outcome: "dropped_late", message };
+}
 
 /** An attempt whose rows differ takes their place when that was asked for; all others are never seen. */
 export async function compareWithSource(
