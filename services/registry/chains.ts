@@ -27,6 +27,7 @@ export function selectMistakes(pipe: Pick<Pipe, "instance">, p: PipeParameters, 
     return mistakes;
   }
   mistakes.push(...listMistakes(p.reads, at("reads"), MAX_READS, DATASET, "a dataset, such as weather_daily"));
+  if (p.sql === "" && (p.refs.sql !== undefined || p.refs["*"] !== undefined)) return mistakes;
   if (p.sql === "") {
     mistakes.push({
       field: at("sql"),
