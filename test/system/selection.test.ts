@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Results } from "../../services/results/results.ts";
 import { bundleOf, moduleOf } from "../harness/bundle.ts";
+import { chunkOf, RUN } from "../harness/chunks.ts";
 import { runCli } from "../harness/cli.ts";
-import { openTestResults, startTestClickHouse } from "../harness/clickhouse.ts";
+import { openTestResults, runRecord, startTestClickHouse } from "../harness/clickhouse.ts";
 import { runCommand } from "../harness/command.ts";
 import { json, post, startWorld, type World } from "../harness/gateway.ts";
 
@@ -67,7 +68,17 @@ test("several names, words for all of them, and nothing by accident", async () =
   await expect(run("pipe delete --tags daily")).rejects.toMatchObject({ code: "precondition" });
   for (const dataset of ["web_a", "web_b"]) {
     await results.ensureDataset({ dataset, columns: { time: "timestamp", n: "int64" }, datetime: "time" });
+    await results.appendChunk(chunkOf({ dataset, runId: dataset, rows: [{ n: 7 }] }));
+    await results.commit(runRecord({ dataset, runId: dataset, fence: RUN.fence }));
   }
+  await expect(run("pipe data --tags daily --format csv")).rejects.toMatchObject({ name: "Misuse" });
+  const data = await runCli(["pipe", "data", "--tags", "daily"], { MILLRACE_ADDRESS: world.gateway.grpc });
+  expect(
+    data.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).n),
+  ).toEqual(["7", "7"]);
   expect(ends((await run("pipe copy --tags daily kept_{pipe}")).json)).toEqual([
     "pipes/web.a true",
     "pipes/web.b true",
