@@ -18,7 +18,7 @@ import type { WindowStore } from "./window-store.ts";
 /** Sends in flight. */
 const BATCH = 256;
 /** Pipes whose windows are looked at and queued at once. */
-const MAX_SYNCS = 8;
+const MAX_SYNCS = 16;
 /** How long nothing new is taken after the queue was full or the bus away. */
 const HOLD_BACK_MS = 500;
 /** Looked at in one go: 12 ms on average, 85 ms at most, far below what the lease allows. */
