@@ -123,6 +123,21 @@ func (c *FetchCall) Flush() error {
 	return callRaw("emit", c.batch.Bytes(), nil)
 }
 
+// EmitCSV sends rows as CSV with a header, which the store reads as they are: some MiB at a time, 16 at most. It gives
+// their count once they are durable. Flush what you emitted before.
+func EmitCSV(text string) (int, error) { return emitAs("emit:csv", []byte(text)) }
+
+// EmitArrow sends rows as an Arrow stream: the IPC streaming format, schema first.
+func EmitArrow(stream []byte) (int, error) { return emitAs("emit:arrow", stream) }
+
+func emitAs(name string, rows []byte) (int, error) {
+	var stored struct {
+		Rows int `json:"rows"`
+	}
+	err := callRaw(name, rows, &stored)
+	return stored.Rows, err
+}
+
 // Checkpoint saves where this run is: after a crash or a retry the next attempt gets `cursor` back and keeps every row
 // that was emitted before.
 func (c *FetchCall) Checkpoint(cursor any) error {

@@ -48,6 +48,7 @@ export function describeHelpers(
         call: { to: 5 },
         http: "got hei",
         plain: TOKEN,
+        csv: 2,
       });
       const { left } = real;
       expect(left.sent).toEqual([{ authorization: `Bearer ${TOKEN}`, body: "hei" }]);
@@ -60,6 +61,7 @@ export function describeHelpers(
       expect(left.log.map(({ level, message, fields }) => [level, message, fields])).toEqual([
         ["warn", "with fields", { count: 3, where: "Ålesund" }],
       ]);
+      expect(left.csv).toEqual(["id,name\n1,å\n2,b\n"]);
       expect(left.tally.hostCalls).toEqual({ denied: 1 });
       if (!emits) return;
       expect(left.rows.map((row) => JSON.parse(row) as unknown)).toEqual([{ id: 1 }, { id: 2 }]);

@@ -60,6 +60,7 @@ export interface RealHost extends AsyncDisposable {
     readonly log: { readonly level: string; readonly message: string; readonly fields?: unknown }[];
     readonly progress: unknown[];
     readonly rows: string[];
+    readonly csv: string[];
     readonly cursors: unknown[];
     readonly sent: { readonly authorization: string | undefined; readonly body: string }[];
     readonly tally: Tally;
@@ -90,7 +91,7 @@ export async function openRealHost(): Promise<RealHost> {
   await contexts.store(ports, { instance: "net", runId: "r", fence: 1n }, new AbortController().signal);
   const left = {
     log: [] as { level: string; message: string; fields?: unknown }[],
-    ...{ progress: [] as unknown[], rows: [] as string[], cursors: [] as unknown[], tally },
+    ...{ progress: [] as unknown[], rows: [] as string[], csv: [] as string[], cursors: [] as unknown[], tally },
     sent: [] as { authorization: string | undefined; body: string }[],
   };
   const metrics = new OwnMetrics("probe", "oven-1", nowUs);
@@ -118,6 +119,10 @@ export async function openRealHost(): Promise<RealHost> {
       ...{ context: contextCapability(contexts, caller), metric: metrics.capability },
       ...{ log: said.log, progress: progressCapability((progress) => left.progress.push(progress)) },
       emit: async (request) => ({ rows: await sink.add(request) }),
+      async "emit:csv"(request) {
+        left.csv.push(Buffer.from(request).toString());
+        return { rows: (left.csv.at(-1)?.trimEnd().split("\n").length ?? 1) - 1 };
+      },
       async checkpoint(request) {
         await sink.flush();
         left.cursors.push((JSON.parse(Buffer.from(request).toString()) as { cursor: unknown }).cursor);

@@ -117,6 +117,11 @@ function millrace.fail(code, message, more) end
 --- Sends a row or a list of rows, in batches. In `fetch`, coroutine.yield does the same.
 ---@param rows millrace.Row|millrace.Row[]
 function millrace.emit(rows) end
+
+--- Rows as CSV with a header, read by the store as they are: some MiB at a time. Gives their count once durable.
+---@param text string
+---@return integer
+function millrace.emit_csv(text) end
 --- All rows so far are kept, and a next attempt gets `cursor`.
 ---@param cursor any
 function millrace.checkpoint(cursor) end

@@ -25,6 +25,21 @@ pub fn checkpoint(cursor: impl Into<Json>) -> Result<()> {
     call("checkpoint", Object::new().with("cursor", cursor)).map(drop)
 }
 
+/// Rows as CSV with a header, which the store reads as they are: some MiB at a time, 16 at most. Gives their count once
+/// they are durable. Flush your emitter first.
+pub fn emit_csv(text: &str) -> Result<i64> {
+    emit_as("emit:csv", text.as_bytes())
+}
+
+/// The same with an Arrow stream: the IPC streaming format, schema first.
+pub fn emit_arrow(stream: &[u8]) -> Result<i64> {
+    emit_as("emit:arrow", stream)
+}
+
+fn emit_as(name: &str, rows: &[u8]) -> Result<i64> {
+    Ok(call_bytes(name, rows)?.get("rows").as_i64().unwrap_or(0))
+}
+
 /// How far this run is, for people who watch it.
 pub fn progress(done: f64, total: f64, message: &str) -> Result<()> {
     call("progress", Object::new().with("done", done).with("total", total).with("message", message)).map(drop)

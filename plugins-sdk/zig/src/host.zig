@@ -73,6 +73,15 @@ pub fn progress(done: f64, total: f64, message: []const u8) !void {
 pub fn checkpoint(cursor: anytype) !void {
     _ = try call("checkpoint", .{ .cursor = cursor });
 }
+/// Rows as CSV with a header, which the store reads as they are: some MiB at a time, 16 at most. Gives their count once
+/// they are durable. Flush your rows first.
+pub fn emitCsv(text: []const u8) !i64 {
+    return (try callBytes("emit:csv", text)).get("rows").integer(0);
+}
+/// The same with an Arrow stream: the IPC streaming format, schema first.
+pub fn emitArrow(stream: []const u8) !i64 {
+    return (try callBytes("emit:arrow", stream)).get("rows").integer(0);
+}
 /// Read-only SQL on granted tables. Placeholders are ClickHouse's, `{city:String}`: never build SQL from input.
 pub fn query(sql: []const u8, params: anytype, max_rows: u32) !Json {
     return call("query", .{ .sql = sql, .params = params, .max_rows = max_rows });

@@ -86,6 +86,7 @@ func helped(at places) (found, error) {
 	ask := millrace.Request{URL: at.URL, Method: "POST", Headers: headers, Body: []byte("hei")}
 	out["http"] = string(must(millrace.Do(ask)).Body)
 	out["plain"] = must(millrace.Secret("plain"))
+	out["csv"] = must(millrace.EmitCSV("id,name\n1,å\n2,b\n"))
 	return out, nil
 }
 

@@ -111,6 +111,20 @@ MR_API mr_reply mr_checkpoint(const char *cursor_json) {
   return mr_call("checkpoint", &request);
 }
 
+MR_API mr_reply mr_emit_as(const char *name, const char *rows, size_t length) {
+  mr_writer request = {};
+  request.bytes = (char *)rows;
+  request.length = length;
+  return mr_call(name, &request);
+}
+/**
+ * Rows as CSV with a header, which the store reads as they are: some MiB at a time, 16 at most. `rows` of `ok` is their
+ * count, once they are durable. Flush your rows first.
+ */
+MR_API mr_reply mr_emit_csv(const char *text, size_t length) { return mr_emit_as("emit:csv", text, length); }
+/** The same with an Arrow stream: the IPC streaming format, schema first. */
+MR_API mr_reply mr_emit_arrow(const char *stream, size_t length) { return mr_emit_as("emit:arrow", stream, length); }
+
 /** How far this run is, for people who watch it. */
 MR_API mr_reply mr_progress(double done, double total, const char *message) {
   mr_writer request = {};

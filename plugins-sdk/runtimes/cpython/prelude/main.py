@@ -61,9 +61,8 @@ def __build(entry, files, async_names):
             _sources[name] = (path, code)
             _paths.add(path)
         scope = __import__(entry).__dict__
-        interfaces = ("fetch", "register", "poll", "discover", "enrich", "route")
         for name, value in scope.items():
-            if name in interfaces and callable(value):
+            if name in _INTERFACES and callable(value):
                 _export(name, value, _inspect_.iscoroutinefunction(value))
         for name, value in (scope.get("functions") or {}).items():
             _export("function:" + name, value, _inspect_.iscoroutinefunction(value))

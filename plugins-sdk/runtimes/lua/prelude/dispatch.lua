@@ -128,6 +128,9 @@ local SHAPES = {
     return answer
   end,
   register = function(value) return value or {} end,
+  sync = function(value) return value or {} end,
+  before_sync = function(value) return type(value) == "string" and { veto = value } or value or {} end,
+  after_sync = function(value) return value or {} end,
 }
 
 local function run(index)

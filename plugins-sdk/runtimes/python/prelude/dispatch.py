@@ -1,5 +1,7 @@
 # Runs one export: input to a call, generators to rows, what is raised to a structured error.
 
+# What a plugin may export; functions beside.
+_INTERFACES = ("fetch", "sync", "before_sync", "after_sync", "register", "poll", "discover", "enrich", "route")
 _names = []
 _exports = []
 _generator = type((lambda: (yield))())
@@ -27,7 +29,7 @@ def __dispatch(index):
             value = function(_Call(asked))
         if is_async:
             value = _finish(value)
-        if name == "fetch" and isinstance(value, _generator):
+        if name in ("fetch", "sync") and isinstance(value, _generator):
             value = _drain(value)
         _flush()
         shaped = _shaped(name, value)
@@ -65,7 +67,9 @@ def _shaped(name, value):
         return {"resources": value, "complete": True} if isinstance(value, (list, tuple)) else value
     if name == "route":
         return _response(value)
-    if name == "register":
+    if name == "before_sync":
+        return {"veto": value} if isinstance(value, str) else value or {}
+    if name in ("register", "sync", "after_sync"):
         return value or {}
     return value
 

@@ -56,9 +56,8 @@ def __build(entry, files, async_names):
             _paths.add(path)
         path, code = _sources.pop(entry)
         scope = _load("plugin", path, code)
-        interfaces = ("fetch", "register", "poll", "discover", "enrich", "route")
         for name, value in scope.items():
-            if name in interfaces and callable(value):
+            if name in _INTERFACES and callable(value):
                 _export(name, value, name in async_names)
         for name, value in (scope.get("functions") or {}).items():
             _export("function:" + name, value, getattr(value, "__name__", "") in async_names)

@@ -13,6 +13,7 @@ _sdk = _Module(
         "counter": counter,
         "from_base64": from_base64,
         "emit": emit,
+        "emit_csv": emit_csv,
         "format_time": format_time,
         "gauge": gauge,
         "host_call": host_call,

@@ -1,6 +1,6 @@
 /** The probe in AssemblyScript: each helper of the SDK for a host function, tried once; and rows as its config says. */
 import {
-  answer, callFunction, checkpoint, contextGet, contextList, Emitter, EnrichCall, fail, FetchCall, formatTime,
+  answer, callFunction, checkpoint, contextGet, contextList, emitCsv, Emitter, EnrichCall, fail, FetchCall, formatTime,
   FunctionCall, HttpRequest, Json, kvCreate, kvDelete, kvGet, kvList, kvPut, kvUpdate, log, metric, Metrics, ping,
   PollCall, progress, publish, readCall, Reply, Rows, RowWriter, secretValue, sleep, Snmp, SocketRequest,
 } from "@millrace/assemblyscript";
@@ -145,5 +145,6 @@ export function function_helpers(): i32 {
   out.set("nothing", contextGet("port", "none").ok.get("value"));
   out.set("denied", codeOf(contextGet("secret", "key", "oven-2")));
   out.set("call", callFunction("units", "convert", from, 5000).ok.get("output"));
+  out.set("csv", emitCsv("id,name\n1,å\n2,b\n").ok.get("rows"));
   return run.ok(out.set("http", Json.text(reply.text)).set("plain", secretValue("plain").ok.get("value")));
 }

@@ -118,6 +118,8 @@ MR_FUNCTION(helpers) {
   if (reply.failed) return mr_fail_with(reply.fault);
   mr_set_bytes(&out, "http", reply.body.at, reply.body.length);
   mr_set_json(&out, "plain", value_of(mr_secret("plain")));
+  const char *csv = "id,name\n1,å\n2,b\n";
+  mr_set_json(&out, "csv", mr_get(mr_emit_csv(csv, strlen(csv)).ok, "rows"));
   mr_close(&out);
   return mr_answer(&out);
 }

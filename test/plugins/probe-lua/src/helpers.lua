@@ -63,5 +63,6 @@ return function(at)
     call = millrace.call("units", "convert", { from = 2 }, 5),
     http = millrace.http.post(at.url, { headers = headers, body = "hei" }).body,
     plain = millrace.secret("plain"),
+    csv = millrace.emit_csv("id,name\n1,å\n2,b\n"),
   }
 end

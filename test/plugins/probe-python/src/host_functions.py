@@ -6,6 +6,7 @@ from millrace import (
     checkpoint,
     context,
     emit,
+    emit_csv,
     http,
     kv,
     log,
@@ -83,4 +84,5 @@ def helpers(at):
         "call": call("units", "convert", {"from": 2}, timeout=5),
         "http": reply.text,
         "plain": secret("plain"),
+        "csv": emit_csv("id,name\n1,å\n2,b\n"),
     }

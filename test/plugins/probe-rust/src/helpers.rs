@@ -52,7 +52,8 @@ pub fn helped(at: Json) -> Result<Json> {
         .with("denied", code_of(context::of("oven-2").get("secret", "key")))
         .with("call", call_function_within(Duration::from_secs(5), "units", "convert", input)?)
         .with("http", ask.send()?.text())
-        .with("plain", secret("plain")?);
+        .with("plain", secret("plain")?)
+        .with("csv", emit_csv("id,name\n1,å\n2,b\n")?);
     Ok(out.into())
 }
 

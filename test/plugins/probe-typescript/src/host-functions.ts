@@ -4,6 +4,7 @@ import {
   checkpoint,
   context,
   emit,
+  emitCsv,
   http,
   kv,
   log,
@@ -92,5 +93,6 @@ export function helpers(at: Places) {
     call: call("units", "convert", { from: 2 }, { timeoutMs: 5_000 }),
     http: reply.text,
     plain: secret("plain"),
+    csv: emitCsv("id,name\n1,å\n2,b\n"),
   };
 }

@@ -79,6 +79,7 @@ pub fn helped(at: Json) !millrace.Raw {
         .call = try millrace.callFunctionWithin(5000, "units", "convert", .{ .from = 2 }),
         .http = reply.body,
         .plain = try millrace.secret("plain"),
+        .csv = try millrace.emitCsv("id,name\n1,å\n2,b\n"),
     }) };
 }
 
