@@ -14,9 +14,12 @@ import { mirror } from "../kit/mirror.ts";
 import { type BackfillPorts, workOnBackfills } from "./backfill.ts";
 import { backfillMethods } from "./backfill-service.ts";
 import { BackfillStore } from "./backfill-store.ts";
+import { followChains } from "./chain-watch.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
+import type { OnStep } from "./steps.ts";
 import { type Counts, Term, type TermPorts } from "./term.ts";
+import { mirrorWindows } from "./window-mirror.ts";
 import { WindowStore } from "./window-store.ts";
 
 export const settings = {
@@ -27,6 +30,8 @@ export const settings = {
 export interface Ports {
   readonly bus: Bus;
   readonly log: Logger;
+  /** For tests that end the process between two steps. */
+  readonly onStep?: OnStep;
 }
 
 export interface SchedulerStatus extends Readonly<Counts> {
@@ -48,9 +53,10 @@ const TICK_FAILED_PAUSE_MS = 1_000;
  * Serves at once; schedules as soon as it leads and has a copy of the catalogue. Any number may run: one leads, the
  * others answer requests and stand by.
  */
-export async function start(config: Config<typeof settings>, { bus, log }: Ports): Promise<RunningScheduler> {
+export async function start(config: Config<typeof settings>, { bus, log, onStep }: Ports): Promise<RunningScheduler> {
   await using stack = new AsyncDisposableStack();
-  const windows = new WindowStore(await bus.kv(BUCKETS.windows));
+  const windowEntries = await bus.kv(BUCKETS.windows);
+  const windows = new WindowStore(windowEntries, stack.use(mirrorWindows(windowEntries, log)));
   const backfills = new BackfillStore(await bus.kv(BUCKETS.backfills));
   const queue = await bus.queue(JOBS, JOBS_OPTIONS);
   const leaders = await bus.kv(BUCKETS.leaders, { ttlMs: LEADER_TTL_MS });
@@ -68,7 +74,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     ),
   );
   const nowMs = () => Date.now();
-  const shared = { catalog, windows, backfills, queue, log, nowMs };
+  const shared = { catalog, windows, backfills, queue, log, nowMs, onStep };
   const services = [
     service(SchedulesService, scheduleMethods(shared)),
     service(BackfillsService, backfillMethods(shared)),
@@ -78,7 +84,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
     lead(leaders, server.address, { ttlMs: LEADER_TTL_MS, nowMs: () => performance.now() }, log),
   );
   const counts: Counts = { sent: 0, repeated: 0, missed: 0, heldBack: 0 };
-  const leading: Leading = { term: undefined, backfills: undefined };
+  const leading: Leading = { term: undefined, work: undefined };
   stack.defer(catalog.onChange((name) => leading.term?.change(name)));
   stack.use(
     background(
@@ -97,8 +103,8 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
 
 interface Leading {
   term: Term | undefined;
-  /** Work on backfills, for as long as the term. */
-  backfills: AsyncDisposable | undefined;
+  /** Work on backfills and chains, for as long as the term. */
+  work: AsyncDisposable | undefined;
 }
 
 /** A term for each lease that is won, from what the catalogue says then; ticks while it holds. */
@@ -115,13 +121,16 @@ async function keepTerms(
       const over = leading.term;
       leading.term = undefined;
       servedUntilMs = Math.max(servedUntilMs, over.servedUntilMs);
-      await leading.backfills?.[Symbol.asyncDispose]();
+      await leading.work?.[Symbol.asyncDispose]();
       await over[Symbol.asyncDispose]();
     } else if (epoch !== undefined) {
       const holds = () => !signal.aborted && epochNow() === epoch;
       if (!leading.term) {
         leading.term = new Term(epoch, { ...ports, holds }, servedUntilMs);
-        leading.backfills = workOnBackfills(ports, holds);
+        const work = new AsyncDisposableStack();
+        work.use(workOnBackfills(ports, holds));
+        work.use(followChains(ports, epoch, holds));
+        leading.work = work;
       }
       await leading.term.tick().catch(async (thrown) => {
         ports.log.warn({ err: Fault.from(thrown) }, "a tick failed");
@@ -130,7 +139,7 @@ async function keepTerms(
     }
     await pause(TICK_MS, signal);
   }
-  await leading.backfills?.[Symbol.asyncDispose]();
+  await leading.work?.[Symbol.asyncDispose]();
   await leading.term?.[Symbol.asyncDispose]();
   leading.term = undefined;
 }

@@ -3,60 +3,37 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
-import type { Queue } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import type { Logger } from "../kit/log.ts";
 import { microsOf } from "../kit/time.ts";
+import { syncChain } from "./chain-sync.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
 import { usOfMs } from "./moments.ts";
 import { gridOfPipe } from "./standing.ts";
-import { type StoredWindow, toKnown, type WindowStore } from "./window-store.ts";
-import { gridLength, type PlannedWindow, planWindows } from "./windows.ts";
+import type { WindowIndex } from "./window-index.ts";
+import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
+import { type StoredWindow, toKnown } from "./window-store.ts";
+import { gridLength, isWanted, type PlannedWindow, planWindows, type WindowPlanInput } from "./windows.ts";
 
-/** More than this many windows of one pipe are refused: every sync looks at them all. */
-export const MAX_WINDOWS = 100_000;
+export type { Synced, SyncPorts, SyncRequest } from "./window-sending.ts";
+
+/** More than this many windows of one pipe are refused: every sync looks at them all, if only at their numbers. */
+export const MAX_WINDOWS = 2_000_000;
+/** Windows that are planned in one go: what is planned takes memory, and may be another's by the time it is claimed. */
+const MAX_PLANNED = 10_000;
+/** A claim of another scheduler that is older than this and whose job is not queued has lost its sender. */
+const UNSENT_US = usOfMs(5_000);
 /** Claims and sends in flight. */
 const BATCH = 64;
-/** With an empty queue a running window has no job: only a claim that is not sent yet may be this young. */
-const LOST_WHEN_IDLE_US = usOfMs(60_000);
-/** While jobs wait, age says little: a window may be queued for long. */
-const LOST_WHEN_BUSY_US = usOfMs(3_600_000);
 /** Within the time that the queue remembers ids for: sending again then is a no-op for what was sent. */
 const RESEND_US = usOfMs(540_000);
 
-export interface SyncPorts {
-  readonly windows: WindowStore;
-  readonly queue: Queue;
-  readonly log: Logger;
-  readonly nowMs: () => number;
-}
-
-export interface SyncRequest extends Asked {
-  readonly pipe: Pipe;
-  readonly refetch: boolean;
-  /** With `refetch`: only windows that did not change since. */
-  readonly refetchBeforeUs?: bigint | undefined;
-  readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
-  /** At most this many windows, the first ones. */
-  readonly limit?: number;
-  /** Stops between batches: what was queued stays queued. */
-  readonly signal?: AbortSignal;
-}
-
-export interface Synced {
-  /** By begin. */
-  readonly queued: readonly Window[];
-  readonly skipped: number;
-  /** Begin of the first window that needs fetching and was left out for the limit. */
-  readonly nextUs: bigint | undefined;
-}
-
 /**
- * Errors: `precondition` without a begin or with more than 100,000 windows; `exhausted` when the queue is full,
+ * Errors: `precondition` without a begin or with more than 2,000,000 windows; `exhausted` when the queue is full,
  * `unavailable` when the bus is: what was queued stays queued, the others are as they were.
  */
 export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<Synced> {
   const { pipe, dueUs } = request;
+  if (pipe.effective?.after.length) return syncChain(ports, request);
   const grid = gridOfPipe(pipe);
   const length = gridLength(grid, dueUs);
   if (length > MAX_WINDOWS) {
@@ -64,60 +41,76 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
   }
   const nowUs = usOfMs(ports.nowMs());
-  const [stored, depth] = await Promise.all([ports.windows.list(bare(pipe.name)), ports.queue.depth()]);
-  if (request.manual) await resendClaims(ports, stored, () => pipe, request);
-  const plan = planWindows({
+  const [index, depth] = await Promise.all([ports.windows.index(bare(pipe.name)), ports.queue.depth()]);
+  await resendUnsent(ports, index, request, nowUs);
+  const input = {
     ...grid,
     // Whoever names a range wants that range.
     backtrackUs: request.range ? 0n : grid.backtrackUs,
     nowUs: dueUs,
-    known: stored.map(toKnown),
     refetch: request.refetch,
     refetchBeforeUs: request.refetchBeforeUs,
-    range: request.range,
-    lostBeforeUs: nowUs - (depth === 0 ? LOST_WHEN_IDLE_US : LOST_WHEN_BUSY_US),
-  });
-  const byBegin = new Map(stored.map((s) => [microsOf(s.window.begin), s]));
+    lostBeforeUs: lostBefore(nowUs, depth),
+  };
   const queued: Window[] = [];
-  const chosen = plan.queue.slice(0, request.limit);
-  for (let at = 0; at < chosen.length; at += BATCH) {
-    request.signal?.throwIfAborted();
-    const batch = chosen.slice(at, at + BATCH);
-    const results = await Promise.allSettled(
-      batch.map((planned) => queueWindow(ports, request, planned, byBegin.get(planned.beginUs))),
-    );
-    for (const result of results) if (result.status === "fulfilled" && result.value) queued.push(result.value);
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed) throw Fault.from(failed.reason);
+  let [range, left, skipped] = [request.range, request.limit ?? Number.POSITIVE_INFINITY, 0];
+  for (;;) {
+    const known = [...index.live.values()].map(toKnown);
+    const limit = Math.min(left, MAX_PLANNED);
+    const plan = planWindows({ ...input, known, whole: index.whole(), range, limit });
+    const before = queued.length;
+    for (let at = 0; at < plan.queue.length; at += BATCH) {
+      request.signal?.throwIfAborted();
+      const batch = plan.queue.slice(at, at + BATCH);
+      const results = await Promise.allSettled(
+        batch.map((planned) => queueWindow(ports, request, planned, index, input)),
+      );
+      for (const result of results) if (result.status === "fulfilled" && result.value) queued.push(result.value);
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed) throw Fault.from(failed.reason);
+    }
+    skipped += plan.skipped + plan.queue.length - (queued.length - before);
+    left -= plan.queue.length;
+    if (plan.nextUs === undefined || left === 0) return { queued, skipped, nextUs: plan.nextUs };
+    range = { beginUs: plan.nextUs, endUs: range?.endUs ?? dueUs };
   }
-  const skipped = plan.skipped + chosen.length - queued.length;
-  return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
 }
 
-/** Undefined when another scheduler has the window, or has sent the same job before. */
+/** Whoever asks by hand waits for nobody; otherwise a claim gets the time to be sent by who made it. Each once. */
+async function resendUnsent(ports: SyncPorts, index: WindowIndex, request: SyncRequest, nowUs: bigint): Promise<void> {
+  const untilUs = request.manual ? nowUs : nowUs - UNSENT_US;
+  const unsent = [...index.live.values()].filter(
+    (one) => !index.resent.has(one) && microsOf(one.window.updateTime) <= untilUs,
+  );
+  await resendClaims(ports, unsent, () => request.pipe, request);
+  for (const one of unsent) index.resent.add(one);
+}
+
+/** What is stored of a planned window. False when somebody has written it since, and it needs nothing any more. */
+async function formerOf(
+  { windows }: SyncPorts,
+  pipe: string,
+  planned: PlannedWindow,
+  index: WindowIndex,
+  input: Omit<WindowPlanInput, "known">,
+): Promise<StoredWindow | undefined | false> {
+  const { beginUs } = planned;
+  if (!index.has(beginUs)) return undefined;
+  const stored = index.live.get(beginUs) ?? (await windows.get(pipe, beginUs));
+  return stored && isWanted(toKnown(stored), planned, input) && stored;
+}
+
+/** As `sendWindow`, unless somebody has written the window since it was planned. */
 async function queueWindow(
-  { windows, queue, log, nowMs }: SyncPorts,
+  ports: SyncPorts,
   request: SyncRequest,
   planned: PlannedWindow,
-  former: StoredWindow | undefined,
+  index: WindowIndex,
+  input: Omit<WindowPlanInput, "known">,
 ): Promise<Window | undefined> {
   const pipe = bare(request.pipe.name);
-  const job = fetchJob(request.pipe, planned, request);
-  const queued = { run: job.runId, dueUs: request.dueUs, nowUs: usOfMs(nowMs()) };
-  const claim = await windows.claim(pipe, planned, former, queued);
-  if (!claim) return undefined;
-  let sent = false;
-  try {
-    sent = await queue.send(messageId(job), Job.encode(job).finish());
-    return sent ? claim.window : undefined;
-  } finally {
-    if (!sent) {
-      await windows.release(pipe, claim).catch((thrown) => {
-        // It stays RUNNING without a job; a later sync takes it for lost and queues it again.
-        log.warn({ run: job.runId, reason: Fault.from(thrown).message }, "a claimed window could not be put back");
-      });
-    }
-  }
+  const former = await formerOf(ports, pipe, planned, index, input);
+  return former === false ? undefined : sendWindow(ports, request, planned, former);
 }
 
 /**
