@@ -1,8 +1,11 @@
 /** What a plugin says of itself, against what it is: exports, imports, columns, permissions. */
-import { fail, parsed, pass } from "./stage.js";
+import { fail, isWindowed, parsed, pass } from "./stage.js";
 
 /** Each of these in a manifest needs an export of the same name. */
-const INTERFACES = ["fetch", "register", "poll", "discover", "enrich", "route"];
+const INTERFACES = [
+  ...["fetch", "sync", "before_sync", "after_sync", "register"],
+  ...["poll", "discover", "enrich", "route"],
+];
 const IMPORTS = ["extism:host/env", "extism:host/user"];
 const USER = ["host_call", "now", "random"];
 const TYPE = "()->i32";
@@ -59,7 +62,7 @@ export async function declared(stage) {
   for (const scenario of stage.scenarios()) {
     const ran = await stage.once(scenario);
     for (const name of ran.asked) asked.add(name);
-    if (scenario.export === "fetch") wrong.push(...strangers(manifest.interfaces?.fetch?.columns, ran.rows));
+    if (isWindowed(scenario)) wrong.push(...strangers(columnsOf(manifest), ran.rows));
   }
   for (const name of asked) {
     if (PERMISSION[name] && !PERMISSION[name](manifest.permissions ?? {})) {
@@ -69,6 +72,9 @@ export async function declared(stage) {
   const unique = [...new Set(wrong)];
   return unique.length ? fail(unique.join("; ")) : pass("what it exports, asks for and returns is declared");
 }
+
+/** @param {Record<string, any>} manifest */
+const columnsOf = ({ interfaces = {} }) => interfaces.sync?.columns ?? interfaces.fetch?.columns;
 
 /**
  * Columns of rows that are not declared, where any are.

@@ -1,5 +1,5 @@
 /** Runs of fetch and the rest, held against each other: twice the same, resumed, over no time and over much. */
-import { endOf, fail, isTold, pass, skip } from "./stage.js";
+import { endOf, fail, isTold, isWindowed, pass, skip } from "./stage.js";
 
 const HOUR_MS = 3_600_000;
 const MAX_CHECKPOINTS = 12;
@@ -16,7 +16,7 @@ export async function repeated(stage) {
   if (!good.length) return skip(await stage.nothing());
   const wrong = [];
   for (const { scenario, ran } of good) {
-    const isFetch = scenario.export === "fetch";
+    const isFetch = isWindowed(scenario);
     const other = isFetch ? { seed: "other", nowMs: scenario.nowMs + HOUR_MS } : {};
     const again = await stage.run(scenario, other);
     const same = isFetch ? sameRows(ran.rows, again.rows) : ran.last.output === again.last.output;
@@ -28,8 +28,9 @@ export async function repeated(stage) {
 
 /** @param {import("./stage.js").Stage} stage */
 export async function resumed(stage) {
-  const good = await stage.good("fetch");
-  if (!good.length) return skip(await stage.nothing("fetch"));
+  const name = stage.windowed();
+  const good = await stage.good(name);
+  if (!good.length) return skip(await stage.nothing(name));
   const withCheckpoints = good.filter(({ ran }) => ran.checkpoints.length > 0);
   if (!withCheckpoints.length) return skip("no checkpoint and no `next`: a window is one call, done again whole");
   const wrong = [];
@@ -54,7 +55,7 @@ export async function resumed(stage) {
 
 /** @param {import("./stage.js").Stage} stage */
 export async function windows(stage) {
-  const [first] = stage.scenarios("fetch");
+  const [first] = stage.scenarios(stage.windowed());
   if (!first) return skip("the plugin has no fetch");
   const [begin, end] = [Date.parse(String(first.input.begin)), Date.parse(String(first.input.end))];
   const moment = (/** @type {number} */ ms) => new Date(ms).toISOString().replace(".000Z", "Z");

@@ -56,6 +56,11 @@ export class Stage {
     this.options = options;
   }
 
+  /** The export that has the rows of a window. */
+  windowed() {
+    return this.scenarios("sync").length ? "sync" : "fetch";
+  }
+
   /** The scenarios of one export, or of all. @param {string} [name] */
   scenarios(name) {
     return this.subject.scenarios.filter((one) => name === undefined || one.export === name);
@@ -101,12 +106,10 @@ export class Stage {
     const save = (/** @type {any} */ at) => ran.checkpoints.push({ cursor: at, rows: ran.rows.length, asked: tape.at });
     /** @type {import("./kit.d.ts").KitCall["host"]} */
     const host = async (name, request, signal) => {
-      if (name === "emit") {
-        const lines = textOf(request)
-          .split("\n")
-          .filter((line) => line.trim() !== "");
-        ran.rows.push(...lines);
-        return { ok: { rows: lines.length } };
+      if (name === "emit" || name.startsWith("emit:")) {
+        const rows = rowsOf(name, request);
+        ran.rows.push(...rows);
+        return { ok: { rows: rows.length } };
       }
       if (name === "checkpoint") save(parsed(textOf(request))?.cursor ?? null);
       if (OWN.includes(name)) return { ok: {} };
@@ -118,7 +121,7 @@ export class Stage {
     };
     let at = cursor ?? scenario.input.cursor ?? null;
     for (let page = 1; page <= MAX_PAGES; page += 1) {
-      const input = scenario.export === "fetch" ? { ...scenario.input, cursor: at } : scenario.input;
+      const input = isWindowed(scenario) ? { ...scenario.input, cursor: at } : scenario.input;
       const result = await this.call({
         ...{ export: scenario.export, input: JSON.stringify(input), nowMs, seed: `${seed}/${page}` },
         ...(world !== "closed" && { host }),
@@ -129,9 +132,9 @@ export class Stage {
       if (result.outcome !== "ok") break;
       const answer = parsed(result.output);
       const { rows = [], ...rest } = isObject(answer) ? answer : { answer };
-      ran.answer = scenario.export === "fetch" ? rest : answer;
-      ran.good = scenario.export !== "fetch" || GOOD.includes(rest.status ?? "ok");
-      if (scenario.export !== "fetch") break;
+      ran.answer = isWindowed(scenario) ? rest : answer;
+      ran.good = !isWindowed(scenario) || GOOD.includes(rest.status ?? "ok");
+      if (!isWindowed(scenario)) break;
       if (Array.isArray(rows)) ran.rows.push(...rows.map((row) => JSON.stringify(row)));
       if (rest.next === undefined || rest.next === null) break;
       at = rest.next;
@@ -140,6 +143,21 @@ export class Stage {
     ran.strayed = tape.strayed;
     return ran;
   }
+}
+
+/** Whether a call is for the rows of a window. @param {Scenario} scenario */
+export const isWindowed = ({ export: name }) => name === "fetch" || name === "sync";
+
+/**
+ * Lines are rows; of CSV without the head, of Arrow the whole is one.
+ * @param {string} name @param {Uint8Array} bytes
+ */
+function rowsOf(name, bytes) {
+  if (name === "emit:arrow") return [JSON.stringify(textOf(bytes))];
+  const lines = textOf(bytes)
+    .split("\n")
+    .filter((line) => line.trim() !== "");
+  return name === "emit" ? lines : lines.slice(1).map((line) => JSON.stringify(line));
 }
 
 /** Whether a failure says what it is: a code and a message, no trap. @param {KitResult} result */

@@ -163,7 +163,7 @@ export function told(file: Uint8Array): { readonly host: HostAnswer[]; readonly 
 
 const hostOf = ({ host }: RecordedCall): HostAnswer[] =>
   host.flatMap(({ name, request, answer, error }): HostAnswer[] => {
-    if (OWN.includes(name)) return [];
+    if (OWN.includes(name.split(":")[0] ?? "")) return [];
     const kept = "text" in request ? parsed(Buffer.from(request.text ?? "")) : undefined;
     const asked = kept === undefined ? {} : { request: kept };
     if (error) return [{ name, ...asked, error }];

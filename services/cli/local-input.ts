@@ -41,6 +41,8 @@ const ofWindow = (plugin: LocalPlugin, config: Json): Json => ({
 const DEFAULTS: Readonly<Record<string, (plugin: LocalPlugin, config: Json) => Json>> = {
   fetch: ofWindow,
   sync: ofWindow,
+  before_sync: ofWindow,
+  after_sync: ofWindow,
   register: (plugin, config) => ({ pipe: pipeOf(plugin), config }),
   poll: (_, config) => ({ resource: RESOURCE, config, previous: null, context: {}, attempt: 1 }),
   discover: (_, config) => ({ config, site: "" }),
