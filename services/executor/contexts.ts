@@ -53,7 +53,8 @@ export interface Contexts {
   store(documents: readonly NewDocument[], by: Writer, signal: AbortSignal): Promise<readonly (string | undefined)[]>;
 }
 
-export function contextsOf(kv: Kv): Contexts {
+/** `lives`: whether there is an instance of this bare name. What a gone one has written, anybody may write over. */
+export function contextsOf(kv: Kv, lives: (instance: string) => boolean): Contexts {
   /** What has expired goes when it is seen; what was written since stays. */
   const live = (entry: KvEntry | undefined) => {
     const found = entry && decode(entry);
@@ -76,10 +77,10 @@ export function contextsOf(kv: Kv): Contexts {
     for (let race = 0; race < MAX_RACES; race += 1) {
       const entry = race === 0 ? listed.get(at) : await kv.get(at);
       const before = live(entry);
-      if (before && before.stored.instance !== instance) {
+      if (before && before.stored.instance !== instance && lives(before.stored.instance)) {
         return `belongs to instances/${before.stored.instance} for another ${before.ttlMs} ms`;
       }
-      if (before && before.stored.fence > fence) {
+      if (before?.stored.instance === instance && before.stored.fence > fence) {
         throw new Fault("conflict", `a newer attempt wrote ${at}: fence ${before.stored.fence}, ours is ${fence}`);
       }
       const over = quota.take(at, bytes);

@@ -151,7 +151,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const windows = await bus.kv(BUCKETS.windows);
   const locks = await bus.kv(BUCKETS.locks, { ttlMs: LOCK_TTL_MS });
   const contextEntries = await bus.kv(BUCKETS.contexts);
-  const contexts = contextsOf(contextEntries);
+  const contexts = contextsOf(contextEntries, (name) => catalog.get(`instances/${name}`) !== undefined);
   const buckets = [keysOfInstances(guestEntries), documentsOfResources(contextEntries)];
   stack.use(cleanOwnedKeys({ catalog, buckets, locks, executor: id, log }));
   const lastRuns = await bus.kv(BUCKETS.lastrun);

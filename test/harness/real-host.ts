@@ -82,7 +82,7 @@ export async function openRealHost(): Promise<RealHost> {
   const privateHosts = parsePrivateHosts([HOST], "private");
   const of = { instance: "probe", grants, secrets, onDenied };
   const reach = openNetwork(privateHosts).of(of);
-  const contexts = contextsOf(await bus.kv(BUCKETS.contexts));
+  const contexts = contextsOf(await bus.kv(BUCKETS.contexts), () => true);
   const document = { resource: "oven-1", namespace: "port", ttlMs: 60_000 };
   const ports = ["eth0", "eth1"].map((key, i) => ({
     ...{ ...document, key },

@@ -140,7 +140,7 @@ describe("stored", () => {
 
   test("a newer attempt writes over an older one, never the other way; another instance only when it is over", async () => {
     await using ground = await embeddedGround();
-    const contexts = contextsOf(await ground.bus.kv("contexts"));
+    const contexts = contextsOf(await ground.bus.kv("contexts"), (name) => name !== "gone");
     expect(await contexts.store([document()], by(5n), signal)).toEqual([undefined]);
     expect(await contexts.store([document({ json: Buffer.from("2") })], by(6n), signal)).toEqual([undefined]);
     await expect(contexts.store([document()], by(5n), signal)).rejects.toMatchObject({ code: "conflict" });
@@ -150,18 +150,22 @@ describe("stored", () => {
       undefined,
       expect.stringMatching(/^belongs to instances\/i /),
     ]);
+    const left = document({ key: "left" });
+    expect(await contexts.store([left], by(8n, "gone"), signal)).toEqual([undefined]);
+    expect(await contexts.store([left], by(7n, "j"), signal)).toEqual([undefined]);
     await until("it is over", async () => (await contexts.get("me", "any", "brief")) === undefined);
     expect(await contexts.store([brief], by(8n), signal)).toEqual([undefined]);
     expect((await contexts.list("me", "any")).map(({ key, instance }) => [key, instance])).toEqual([
       ["brief", "i"],
       ["k", "i"],
+      ["left", "j"],
     ]);
   });
 
   test("what is over goes though nobody reads it; so does what a resource leaves; the rest stays", async () => {
     await using ground = await embeddedGround();
     const [kv, locks] = [await ground.bus.kv("contexts"), await ground.bus.kv("locks", { ttlMs: 15_000 })];
-    const contexts = contextsOf(kv);
+    const contexts = contextsOf(kv, () => true);
     const [brief, gone] = [document({ resource: "brief", ttlMs: 100 }), document({ resource: "gone" })];
     await contexts.store([brief, gone, document()], by(1n), signal);
     const keys = async (bucket: Kv) => (await bucket.list("")).map(({ key }) => key);
