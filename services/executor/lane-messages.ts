@@ -70,11 +70,15 @@ export type Batch = readonly [
 const KINDS = ["start", "module", "forget", "reply", "abandon", "ready", "host", "log", "done"] as const;
 const kindOf = (type: (typeof KINDS)[number]) => KINDS.indexOf(type);
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+/** A writer that a crowd made larger is not kept so. */
+const KEPT_NUMBERS = 16_384;
+const KEPT_BYTES = 1 << 20;
+const FIRST_NUMBERS = 256;
 /** Where a number may be absent. */
 const ABSENT = -1;
 
 export class BatchWriter {
-  #numbers = new Float64Array(256);
+  #numbers = new Float64Array(FIRST_NUMBERS);
   #count = 0;
   #bytes = new Uint8Array(TRANSFER_OVER_BYTES);
   #byteCount = 0;
@@ -94,6 +98,8 @@ export class BatchWriter {
     const transfers = this.#transfers;
     this.#count = 0;
     this.#byteCount = 0;
+    if (this.#numbers.length > KEPT_NUMBERS) this.#numbers = new Float64Array(FIRST_NUMBERS);
+    if (this.#bytes.byteLength > KEPT_BYTES) this.#bytes = new Uint8Array(TRANSFER_OVER_BYTES);
     if (this.#texts.size > 0) this.#texts = new Map();
     if (this.#values.length > 0) this.#values = [];
     if (transfers.length > 0) this.#transfers = [];
