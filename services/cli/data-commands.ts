@@ -24,6 +24,15 @@ const windowJson = (window: Window) => restJson("millrace.scheduler.v1.Window", 
 /** Flags on the command line are texts or switches; this is a text or nothing. */
 const textOf = (value: string | boolean | undefined) => (typeof value === "string" ? value : "");
 
+/** What the source said when it was last asked again; "" when it agreed, or never was. */
+function verdictOf({ verification }: Window): string {
+  if (!verification?.verifyTime) return "";
+  const { problem, differs, repaired } = verification;
+  if (problem) return `the source could not be compared: ${problem}`;
+  if (!differs) return "";
+  return repaired ? "differed from the source, and was replaced" : "differs from the source";
+}
+
 export const dataCommands: readonly Command[] = [
   {
     path: "pipe create",
@@ -107,7 +116,10 @@ export const dataCommands: readonly Command[] = [
         () =>
           table(
             ["begin", "end", "state", "rows", "message"],
-            windows.map((w) => [showTime(w.begin), showTime(w.end), enumName(WindowState, w.state), w.rows, w.message]),
+            windows.map((w) => [
+              ...[showTime(w.begin), showTime(w.end), enumName(WindowState, w.state), w.rows],
+              w.message || verdictOf(w),
+            ]),
           ),
       );
     },
