@@ -128,10 +128,20 @@ export function profileOf({ used, calls }: LocalEnd): string {
 /** The failure, with the author's file and line where the guest told them. */
 export function tellEnd({ outcome, error }: LocalEnd, terminal: Terminal): void {
   if (GOOD.includes(outcome)) return;
-  const { at, stack } = (error?.details ?? {}) as { at?: string; stack?: readonly string[] };
-  const frames = Array.isArray(stack) ? stack.map((frame) => `    at ${frame}`) : at ? [`    at ${at}`] : [];
+  const frames = framesOf(error?.details).map((frame) => `    at ${frame}`);
   const code = error?.code && error.code !== outcome ? ` (${error.code})` : "";
   terminal.fail([`${outcome}${code}: ${error?.message ?? ""}`, ...frames].join("\n"));
+}
+
+/** The author's own frames; of a whole trace, those that are neither the SDK's nor the language's. */
+export function framesOf(details: unknown): readonly string[] {
+  const { at, stack } = (details ?? {}) as { at?: string; stack?: unknown };
+  if (Array.isArray(stack)) return stack.map(String);
+  if (typeof stack !== "string") return typeof at === "string" ? [at] : [];
+  const frames = [...stack.matchAll(/^(\S+)\(.*\)\n\t(\S+:\d+)/gm)];
+  return frames
+    .filter(([, , file = ""]) => !/^(runtime|millrace)\//.test(file))
+    .map(([, fn, file]) => `${fn} (${file})`);
 }
 
 function eventLine(event: LocalEvent): string {

@@ -7,6 +7,7 @@ import { nextDevVersion } from "../../services/cli/dev-version.ts";
 import { differences, includes } from "../../services/cli/differences.ts";
 import { parseExact, writeExact } from "../../services/cli/exact-json.ts";
 import { watchFolder } from "../../services/cli/folder-watch.ts";
+import { framesOf } from "../../services/cli/plugin-call.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
 test("differences say where: changed, missing, not expected; equal numbers are equal", () => {
@@ -47,6 +48,15 @@ test("a case may be a folder, its rows in a file of their own; what came is writ
   expect(read?.expect).toEqual({ outcome: "ok", rows: [{ id: 9007199254740993n }, { id: 2 }] });
   await writeExpectation(read?.path ?? "", { outcome: "ok", rows: [{ id: 7n }] });
   expect((await readCases(work.path))[0]?.expect).toEqual({ outcome: "ok", rows: [{ id: 7 }] });
+});
+
+test("a failure shows the author's own frames", () => {
+  expect(framesOf({ at: "src/plugin.ts:3", stack: ["fetch (src/plugin.ts:3)"] })).toEqual(["fetch (src/plugin.ts:3)"]);
+  expect(framesOf({ at: "src/plugin.py:7" })).toEqual(["src/plugin.py:7"]);
+  const go =
+    "goroutine 1 [running]:\npanic({0x2a, 0x2e})\n\truntime/panic.go:860 +0x1c\nmain.minutes(0x29)\n\tmy-plugin/plugin.go:28 +0xe\n";
+  expect(framesOf({ stack: go })).toEqual(["main.minutes (my-plugin/plugin.go:28)"]);
+  expect(framesOf(undefined)).toEqual([]);
 });
 
 test("versions of dev go on from what is published", () => {
