@@ -1,6 +1,5 @@
 /** Notices that windows of a pipe are done, and looks at the pipes that come after it. One leader does. */
 import { all, find } from "../../proto/catalog.ts";
-import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause } from "../kit/lifecycle.ts";
@@ -27,25 +26,16 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
   /** When each pipe that comes after others is looked at next. */
   const dueMs = new Map<string, number>();
   const lookedMs = new Map<string, number>();
-  const watching = new Map<string, AsyncDisposable>();
   /** Of pipes as they were last seen: one that is changed or new is looked at. */
   const etags = new Map<string, string>();
   const wake = (pipe: string, waitMs = 0) => {
     const at = Math.max(nowMs() + waitMs, (lookedMs.get(pipe) ?? 0) + REST_MS);
     dueMs.set(pipe, Math.min(dueMs.get(pipe) ?? Number.POSITIVE_INFINITY, at));
   };
-  const watch = (id: string) =>
-    background(
-      async (signal) => {
-        for await (const state of ports.windows.watch(id, signal)) {
-          if (state === WindowState.DONE) for (const pipe of touchedBy(catalog, id)) wake(pipe);
-        }
-      },
-      (fault) => {
-        log.warn({ pipe: id, reason: fault.message }, "windows are not watched any more; looking now and then");
-        watching.delete(id);
-      },
-    );
+  let links = new Set<string>();
+  const listening = ports.windows.onDone((id) => {
+    if (links.has(id)) for (const pipe of touchedBy(catalog, id)) wake(pipe);
+  });
   const look = async (name: string, signal: AbortSignal) => {
     const pipe = find(catalog, "pipe", name);
     if (!pipe || whyPipeRests(catalog, pipe)) return;
@@ -56,13 +46,7 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
   const loop = background(
     async (signal) => {
       for (let againMs = 0; await pause(LOOK_MS, signal); ) {
-        const watched = linksIn(catalog);
-        for (const id of watched) if (!watching.has(id)) watching.set(id, watch(id));
-        for (const [id, watcher] of watching) {
-          if (watched.has(id)) continue;
-          watching.delete(id);
-          await watcher[Symbol.asyncDispose]();
-        }
+        links = linksIn(catalog);
         const again = nowMs() >= againMs;
         if (again) againMs = nowMs() + AGAIN_MS;
         for (const { name, etag, effective } of all(catalog, "pipe")) {
@@ -89,8 +73,8 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
   );
   return {
     async [Symbol.asyncDispose]() {
+      listening?.[Symbol.dispose]();
       await loop[Symbol.asyncDispose]();
-      await Promise.all([...watching.values()].map((watcher) => watcher[Symbol.asyncDispose]()));
     },
   };
 }

@@ -1,4 +1,5 @@
 /** The windows of all pipes, followed from the bus, so that what is due costs no reading of what has long been done. */
+import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
@@ -17,6 +18,8 @@ export interface WindowMirror extends AsyncDisposable {
   pipe(id: string): Promise<WindowIndex>;
   /** Windows of all pipes that are not fetched to their end. Errors: as `pipe`. */
   live(): Promise<readonly StoredWindow[]>;
+  /** Calls back with the bare id of a pipe for each of its windows that is written as done, from now on. */
+  onDone(listener: (pipe: string) => void): Disposable;
 }
 
 export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
@@ -25,6 +28,7 @@ export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
   let synced = false;
   let waiting: (() => void)[] = [];
   let marking: Promise<void> | undefined;
+  const listeners = new Set<(pipe: string) => void>();
 
   const follow = async (signal: AbortSignal) => {
     const fresh = new Map<string, WindowIndex>();
@@ -41,8 +45,12 @@ export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
       } else if (change.key === MARK) mark = change.revision;
       else {
         const index = indexOf(change.key.slice(0, change.key.indexOf(".")));
-        if (change.type === "put") index.put(toStored(change));
-        else index.delete(beginOfKey(change.key));
+        if (change.type === "put") {
+          const stored = toStored(change);
+          index.put(stored);
+          const done = synced && listeners.size > 0 && stored.window.state === WindowState.DONE;
+          if (done) for (const listener of listeners) listener(stored.pipe);
+        } else index.delete(beginOfKey(change.key));
       }
       if (!synced) continue;
       seenRevision = mark;
@@ -88,6 +96,10 @@ export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
     async live() {
       await catchUp();
       return [...pipes.values()].flatMap((index) => [...index.live.values()]);
+    },
+    onDone(listener) {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
     async [Symbol.asyncDispose]() {
       await loop[Symbol.asyncDispose]();

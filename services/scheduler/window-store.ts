@@ -65,11 +65,9 @@ export class WindowStore {
     return entries.filter(({ key }) => key !== MARK).map(toStored);
   }
 
-  /** The state of each window of a pipe, and of each that is written then. */
-  async *watch(pipe: string, signal: AbortSignal): AsyncGenerator<WindowState> {
-    for await (const change of this.#kv.watch(encodeKeyPart(pipe), signal)) {
-      if (change.type === "put") yield Window.decode(change.value).state;
-    }
+  /** Calls back with the bare id of a pipe for each of its windows that is written as done; never without a mirror. */
+  onDone(listener: (pipe: string) => void): Disposable | undefined {
+    return this.#mirror?.onDone(listener);
   }
 
   async get(pipe: string, beginUs: bigint): Promise<StoredWindow | undefined> {
