@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { pageWindows } from "../../services/scheduler/window-pages.ts";
+import { seeded } from "../harness/random.ts";
 
 const grid = { beginUs: 100n, endUs: undefined, chunkUs: 10n };
 const window = (beginUs: bigint, state: WindowState = WindowState.DONE) => ({ beginUs, state });
@@ -36,6 +37,23 @@ test("a state picks; windows off the grid and before its begin are shown, too", 
     "140?",
     "150?",
   ]);
+});
+
+test.each([1, 2, 3])("random pages are the union of what is stored and the gaps, each once: seed %i", (seed) => {
+  const random = seeded(seed);
+  const states = [WindowState.RUNNING, WindowState.DONE, WindowState.FAILED, WindowState.STALE];
+  for (let round = 0; round < 500; round += 1) {
+    const chunkUs = 1n + BigInt(Math.floor(random() * 9));
+    const beginUs = BigInt(Math.floor(random() * 50));
+    const nowUs = BigInt(Math.floor(random() * 150));
+    const begins = new Set(Array.from({ length: Math.floor(random() * 20) }, () => BigInt(Math.floor(random() * 160))));
+    const stored = [...begins].map((begin) => window(begin, states[Math.floor(random() * states.length)]));
+    const union = new Map(stored.map((one) => [one.beginUs, `${one.beginUs}`]));
+    for (let at = beginUs; at < nowUs; at += chunkUs) if (!union.has(at)) union.set(at, `${at}?`);
+    const inOrder = [...union].sort(([a], [b]) => Number(a - b)).map(([, shown]) => shown);
+    const pageSize = 1 + Math.floor(random() * 12);
+    expect(allPages({ grid: { beginUs, endUs: undefined, chunkUs }, nowUs, stored, pageSize })).toEqual(inOrder);
+  }
 });
 
 test("the pipe's end bounds the gaps, and without a begin nothing is missing", () => {
