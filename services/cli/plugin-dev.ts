@@ -31,6 +31,8 @@ const METRIC = "dev";
 const LOOK_MS = 500;
 const MAX_SHOWN_LINES = 20;
 const DAY = "1d";
+/** What a platform that is away or behind answers. */
+const AWAY = ["unavailable", "deadline", "exhausted"];
 /** For a run that is at work as the pipe is to go. */
 const DROP_MS = 10_000;
 
@@ -164,20 +166,26 @@ class Session {
     for (const { name } of pollers) await api.call(SchedulesService.runPoller, { name });
   }
 
-  /** Tells of every run of the instance that ends, with what it logged. */
+  /** Tells of every run of the instance that ends, with what it logged. A platform that is away may come back. */
   async follow(signal: AbortSignal): Promise<void> {
     const seen = new Set<string>();
-    const since = timestampOf(BigInt(this.#startedMs) * 1_000n);
     while (await pause(LOOK_MS, signal)) {
-      if (this.running === undefined) continue;
-      const asked = { ...PAGE, pageToken: "", instance: `instances/${this.#name}`, target: "", outcome: "", kind: "" };
-      const { runs } = await this.#api.call(RunsService.listRuns, { ...asked, since });
-      for (const run of runs.toReversed()) {
-        const id = `${run.name}@${run.fence}`;
-        if (seen.has(id)) continue;
-        seen.add(id);
-        await this.#tell(run);
-      }
+      await this.#tellNew(seen).catch((thrown) => {
+        if (!AWAY.includes(Fault.from(thrown).code)) throw thrown;
+      });
+    }
+  }
+
+  async #tellNew(seen: Set<string>): Promise<void> {
+    if (this.running === undefined) return;
+    const since = timestampOf(BigInt(this.#startedMs) * 1_000n);
+    const asked = { ...PAGE, pageToken: "", instance: `instances/${this.#name}`, target: "", outcome: "", kind: "" };
+    const { runs } = await this.#api.call(RunsService.listRuns, { ...asked, since });
+    for (const run of runs.toReversed()) {
+      const id = `${run.name}@${run.fence}`;
+      if (seen.has(id)) continue;
+      seen.add(id);
+      await this.#tell(run);
     }
   }
 
