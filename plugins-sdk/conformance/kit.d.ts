@@ -77,6 +77,8 @@ export interface KitOptions {
   readonly calls?: number;
   /** After so long they are enough; the reason says how many there were. Default 60,000 ms. */
   readonly callsBudgetMs?: number;
+  /** Told after each of these calls. */
+  readonly onCalls?: (done: number, total: number) => void;
   readonly onCheck?: (check: Check) => void;
 }
 

@@ -41,6 +41,7 @@ export async function memory(stage) {
     const ran = await stage.run(scenario);
     if (!ran.good) return fail(`call ${peaks.length + 1} of ${scenario.name} ended as ${endOf(ran.last)}`);
     peaks.push(ran.last.memoryPeakBytes);
+    stage.options.onCalls?.(peaks.length, calls);
   }
   const [first, last] = [peaks.slice(0, SAMPLE), peaks.slice(-SAMPLE)].map((some) => Math.max(...some));
   const said = `${peaks.length} calls of ${scenario.name}: ${Math.round((first ?? 0) / KIB)} KiB at first`;

@@ -29,6 +29,10 @@ import { GOOD } from "./plugin-call.ts";
 import type { Terminal } from "./terminal.ts";
 import { openWorkbench, type Workbench } from "./workbench.ts";
 
+/** The kit's own. */
+const DEFAULT_CALLS = 10_000;
+/** The bar moves by so many. */
+const SHOWN_CALLS = 50;
 const DEFAULT_NOW_MS = Date.UTC(2026, 0, 1);
 const MARKS = { pass: "ok  ", fail: "FAIL", skip: "–   " } as const;
 
@@ -45,7 +49,12 @@ export async function verifyPlugin({ args, flags, terminal, env }: Invocation): 
   const scenarios = await scenariosOf(opened);
   await using bench = await openWorkbench({ env });
   const onCheck = (check: Check) => terminal.note(line(check));
-  tell(await judgePlugin(bench, opened, scenarios, { onCheck, ...callsOf(flags) }), terminal);
+  const options = callsOf(flags);
+  using bar = terminal.bar("calls", options.calls ?? DEFAULT_CALLS);
+  const onCalls = (done: number) => {
+    if (done % SHOWN_CALLS === 0) bar.update(done);
+  };
+  tell(await judgePlugin(bench, opened, scenarios, { ...options, onCheck, onCalls }), terminal);
 }
 
 /** For a first look, and for CI. */
