@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import type { GuestCall } from "../../services/executor/sandbox.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 import { encode, forEver } from "./guest-call.ts";
-import { compileWat, type WatModule, watModule } from "./wat.ts";
+import { bodyModule, customSections, nested, unendingModule } from "./hostile-modules.ts";
+import { compileWat, type WatModule, watBytes } from "./wat.ts";
 
 export interface HostileCase {
   readonly name: string;
@@ -15,57 +16,18 @@ export interface HostileCase {
   readonly ends: readonly string[];
   /** Costs its lane: repeated less often. */
   readonly costly?: true;
+  /** Memory that publishing allows, in pages of 64 KiB. Default: 256. */
+  readonly pages?: number;
+  readonly metered?: true;
+  /** Its host function `call` is that of an executor, and knows the functions of `hostile/ring`. */
+  readonly calls?: true;
 }
 
-const SHORT = { cpuMs: 40, deadlineMs: 10_000 };
+const SHORT = { cpuMs: 20, deadlineMs: 10_000 };
+const FEW_CALLS = { maxHostCalls: 100 };
 const asking = (name: string, request: string | Uint8Array) => ({
   input: Buffer.concat([Buffer.of(name.length), Buffer.from(name), Buffer.from(request)]),
 });
-
-const uleb = (value: number): number[] => (value < 128 ? [value] : [(value & 127) | 128, ...uleb(value >>> 7)]);
-const sleb = (value: number): number[] => (value < 64 ? [value] : [(value & 127) | 128, ...sleb(value >>> 7)]);
-const section = (id: number, content: Uint8Array) => Buffer.concat([Buffer.of(id, ...uleb(content.length)), content]);
-
-/** A module with one function `run: () -> i32` of these instructions. */
-export function bodyModule(body: Uint8Array, before: readonly Uint8Array[] = []): Uint8Array {
-  const code = Buffer.concat([Buffer.of(0), body, Buffer.of(0x41, 0, 0x0b)]);
-  return Buffer.concat([
-    Buffer.from("\0asm\x01\0\0\0", "latin1"),
-    ...before,
-    section(1, Buffer.of(1, 0x60, 0, 1, 0x7f)),
-    section(3, Buffer.of(1, 0)),
-    section(7, Buffer.of(1, 3, ...Buffer.from("run"), 0, 0)),
-    section(10, Buffer.concat([Buffer.of(1, ...uleb(code.length)), code])),
-  ]);
-}
-
-/**
- * A row of `fills` times 64 MiB of `memory.fill`, without a loop: V8 looks for interrupts at loops and calls only, so a
- * thread that runs it does not end before its last one, whatever flags are set. Each takes 2 to 3 ms.
- */
-export function unendingModule(fills: number, name = "run"): Uint8Array {
-  const one = Buffer.of(0x41, 0, 0x41, 0, 0x20, 0, 0xfc, 0x0b, 0);
-  const bytes = Buffer.of(0x41, ...sleb(64 << 20), 0x21, 0);
-  const code = Buffer.concat([
-    Buffer.of(1, 1, 0x7f),
-    bytes,
-    Buffer.alloc(fills * one.length, one),
-    Buffer.of(0x41, 0, 0x0b),
-  ]);
-  return Buffer.concat([
-    Buffer.from("\0asm\x01\0\0\0", "latin1"),
-    section(1, Buffer.of(1, 0x60, 0, 1, 0x7f)),
-    section(3, Buffer.of(1, 0)),
-    section(5, Buffer.of(1, 1, ...uleb(1_024), ...uleb(1_024))),
-    section(7, Buffer.of(1, name.length, ...Buffer.from(name), 0, 0)),
-    section(10, Buffer.concat([Buffer.of(1, ...uleb(code.length)), code])),
-  ]);
-}
-
-const repeated = (times: number, ...bytes: number[]) => Buffer.concat(Array(times).fill(Buffer.of(...bytes)));
-const nested = (depth: number) => bodyModule(Buffer.concat([repeated(depth, 0x02, 0x40), repeated(depth, 0x0b)]));
-const customSections = (count: number, bytes: number) =>
-  bodyModule(Buffer.alloc(0), Array(count).fill(section(0, Buffer.concat([Buffer.of(1, 120), Buffer.alloc(bytes)]))));
 
 /** `urls` of servers of this machine; what is granted is in `hostile-host.ts`. */
 export function hostileCases(url: string): readonly HostileCase[] {
@@ -92,10 +54,27 @@ export function hostileCases(url: string): readonly HostileCase[] {
       ends: ["cpu_exceeded"],
       costly: true,
     },
-    { name: "memory.fill loop", module: "cpu", export: "fill", over: SHORT, ends: ["cpu_exceeded"], costly: true },
+    ...["fill", "copy"].map(
+      (name): HostileCase => ({
+        ...{ name: `bulk loop: ${name}`, module: "hostile/bulk", export: name, ends: ["cpu_exceeded"], costly: true },
+        ...{ over: { ...SHORT, memoryMaxPages: 1_100 }, pages: 1_024 },
+      }),
+    ),
+    {
+      ...{ name: "row of bulk operations", module: () => unendingModule(12), export: "run", ends: ["cpu_exceeded"] },
+      ...{ over: { ...SHORT, memoryMaxPages: 1_100 }, pages: 1_024, costly: true },
+    },
+    {
+      ...{ name: "row of bulk operations, metered", module: () => unendingModule(20_000), export: "run", pages: 1_024 },
+      ...{ over: { maxGas: 50_000, memoryMaxPages: 1_100 }, metered: true, ends: ["cpu_exceeded"] },
+    },
+    {
+      ...{ name: "spin, metered", module: "cpu", export: "spin", metered: true, ends: ["cpu_exceeded"] },
+      over: { maxGas: 1e6 },
+    },
     { name: "br_table maze", module: "hostile/maze", export: "run", over: SHORT, ends: ["cpu_exceeded"], costly: true },
     {
-      ...{ name: "spin past the deadline", module: "cpu", export: "spin", over: { deadlineMs: 400 } },
+      ...{ name: "spin past the deadline", module: "cpu", export: "spin", over: { deadlineMs: 50 } },
       ...{ ends: ["timeout"], costly: true },
     },
     {
@@ -137,15 +116,58 @@ export function hostileCases(url: string): readonly HostileCase[] {
       ...{ name: "grow bomb", module: "memory", export: "grow", ends: ["out_of_memory"] },
       over: { memoryMaxPages: 256 },
     },
-    { name: "block bomb", module: "memory", export: "blocks", ends: ["out_of_memory"] },
-    { name: "alloc(0) loop", module: "memory", export: "empty_blocks", ends: ["out_of_memory"] },
+    {
+      ...{ name: "block bomb", module: "memory", export: "blocks", ends: ["out_of_memory"] },
+      over: { memoryMaxPages: 64 },
+    },
+    {
+      ...{ name: "alloc(0) loop", module: "memory", export: "empty_blocks", ends: ["out_of_memory"] },
+      over: { memoryMaxPages: 64 },
+    },
+    {
+      ...{ name: "heap: lines of 8 KB", module: "hostile/heap", export: "long_lines", ends: ["cpu_exceeded"] },
+      ...{ over: { ...SHORT, cpuMs: 60, maxHostCalls: 1e9 }, costly: true },
+    },
+    {
+      ...{ name: "heap: variables", module: "hostile/heap", export: "names", costly: true },
+      ...{ over: { ...SHORT, memoryMaxPages: 64 }, ends: ["out_of_memory", "cpu_exceeded"] },
+    },
     { name: "block of 8 EiB", module: "memory", export: "huge_block", ends: ["out_of_memory"] },
     { name: "block of -1", module: "memory", export: "negative_block", ends: ["out_of_memory"] },
+    { name: "host call in start", module: "start-host", export: "run", ends: ["trap"] },
     { name: "recursion", module: "traps", export: "recurse", ends: ["trap"] },
     { name: "unreachable", module: "traps", export: "unreachable", ends: ["trap"] },
     { name: "out of bounds", module: "traps", export: "out_of_bounds", ends: ["trap"] },
     { name: "output offset lies", module: "traps", export: "lying_output", ends: ["trap"] },
     { name: "error, then trap", module: "errors", export: "say_and_trap", ends: ["guest_error"] },
+    ...[
+      "(param i32) (result i32) i32.const 0",
+      "(result f64) f64.const 0",
+      "(result i64) i64.const 0",
+      "",
+      "(result i32 i32) i32.const 1 i32.const 2",
+    ].map(
+      (type, i): HostileCase => ({
+        ...{ name: `export of type ${i + 1}`, export: "run", ends: ["guest_error", "trap", "ok", "refused"] },
+        module: wat(`(module (func (export "run") ${type}))`),
+      }),
+    ),
+    {
+      name: "export that is a global",
+      export: "run",
+      ends: ["guest_error"],
+      module: wat(`(module (global (export "run") i32 (i32.const 0)))`),
+    },
+    {
+      ...{ name: "shadows the memory import", export: "run", ends: ["guest_error"] },
+      module: wat(`(module (import "millrace:host/memory" "1:65536" (memory 1 65536))
+        (func (export "run") (result i32) (memory.grow (i32.const 60000))))`),
+    },
+    {
+      ...{ name: "shadows the meter", export: "run", ends: ["refused"], metered: true },
+      module: wat(`(module (global (export "__gas") (mut i64) (i64.const 9)) (func (export "run") (result i32)
+        (loop $for_ever (br $for_ever)) (i32.const 0)))`),
+    },
     { name: "export of the wrong type", module: "traps", export: "wrong_type", ends: ["guest_error", "trap", "ok"] },
     { name: "export that is a memory", module: "traps", export: "memory", ends: ["guest_error"] },
     { name: "export that is not there", module: "traps", export: "__proto__", ends: ["guest_error"] },
@@ -172,7 +194,14 @@ export function hostileCases(url: string): readonly HostileCase[] {
     { name: "100,000 blocks deep", module: () => nested(100_000), export: "run", ends: ["ok", "refused"] },
     { name: "output over the cap", module: "flood", export: "output", ends: ["guest_error"] },
     { name: "output of 1 GB", module: "hostile/lies", export: "huge_output", ends: ["out_of_memory"] },
-    { name: "error of 1 MB, no text", module: "hostile/lies", export: "huge_error", ends: ["guest_error"] },
+    { name: "error of 1 MB, not UTF-8", module: "hostile/lies", export: "huge_error", ends: ["guest_error"] },
+    {
+      name: "error of 1 MB",
+      module: "errors",
+      export: "say",
+      over: { input: encode("x".repeat(1 << 20)) },
+      ends: ["guest_error"],
+    },
     { name: "answer of noise", module: "hostile/lies", export: "noise", ends: ["ok"] },
     lie("free_twice", "ok", "trap"),
     lie("far_load", "trap", "ok"),
@@ -192,27 +221,27 @@ export function hostileCases(url: string): readonly HostileCase[] {
       ...{ ends: ["out_of_memory", "cpu_exceeded"], costly: true },
     },
     {
-      ...{ name: "requests of 48 MiB", module: "hostile/lies", export: "huge_requests", ends: ["guest_error"] },
-      over: { memoryMaxPages: 1_600, maxHostCalls: 4 },
+      ...{ name: "requests of 26 MiB", module: "hostile/lies", export: "huge_requests", ends: ["guest_error"] },
+      over: { memoryMaxPages: 600, maxHostCalls: 4 },
     },
-    { name: "host call flood", module: "flood", export: "host_calls", ends: ["guest_error"] },
-    { name: "log flood", module: "flood", export: "logs", ends: ["guest_error"] },
+    { name: "host call flood", module: "flood", export: "host_calls", over: FEW_CALLS, ends: ["guest_error"] },
+    { name: "log flood", module: "flood", export: "logs", over: FEW_CALLS, ends: ["guest_error"] },
     {
       ...{ name: "log flood by host_call", module: "hostile/ask", export: "nag", ends: ["guest_error"] },
-      over: asking("log", '{"level":"info","message":"noise"}'),
+      over: { ...FEW_CALLS, ...asking("log", '{"level":"info","message":"noise"}') },
     },
     {
       name: "never-ending wait",
       module: "wait",
       export: "run",
-      over: { deadlineMs: 40, host: forEver },
+      over: { deadlineMs: 20, host: forEver },
       ends: ["timeout"],
     },
     {
       name: "catches its end",
       module: "wait",
       export: "stubborn",
-      over: { deadlineMs: 40, host: forEver },
+      over: { deadlineMs: 20, host: forEver },
       ends: ["timeout"],
     },
     {
@@ -222,6 +251,18 @@ export function hostileCases(url: string): readonly HostileCase[] {
     {
       ...{ name: "request not UTF-8", module: "hostile/ask", export: "ask", ends: ["ok invalid"] },
       over: asking("log", Buffer.from([0x7b, 0xff, 0xfe, 0x7d])),
+    },
+    {
+      ...{ name: "JSON 100 deep", module: "hostile/ask", export: "ask", ends: ["ok"] },
+      over: asking("log", `{"message":${"[".repeat(100)}${"]".repeat(100)}}`),
+    },
+    {
+      ...{ name: "JSON of 20,000 lists", module: "hostile/ask", export: "ask", ends: ["ok too_large"] },
+      over: asking("log", `{"message":[${"[],".repeat(20_001)}0]}`),
+    },
+    {
+      ...{ name: "Extism's HTTP with a head of 1 MB", module: "extism", export: "http", ends: ["guest_error"] },
+      over: { input: encode(`{"url":"http://a/","headers":${"[".repeat(1 << 20)}`) },
     },
     {
       ...{ name: "JSON 20,000 deep", module: "hostile/ask", export: "ask", ends: ["ok invalid", "ok"] },
@@ -234,7 +275,11 @@ export function hostileCases(url: string): readonly HostileCase[] {
     http("DNS rebinding", "http://rebind.test/", "ok denied"),
     http("compression bomb", "/bomb", "ok too_large"),
     http("endless body", "/endless", "ok too_large"),
-    http("secret in the query", "/?q={{secret:canary}}", "ok denied"),
+    http("secret of another host in the query", "/?q={{secret:canary}}", "ok denied"),
+    http("secret that is not granted", "/?q={{secret:other}}", "ok denied"),
+    {
+      ...{ name: "call cycle", module: "hostile/ring", export: "function:ping", ends: ["ok conflict"], calls: true },
+    },
     {
       ...{ name: "http: requests without end", module: "hostile/ask", export: "insist", ends: ["ok exhausted"] },
       over: asking("http", JSON.stringify({ url: `${url}/` })),
@@ -244,7 +289,16 @@ export function hostileCases(url: string): readonly HostileCase[] {
       over: asking("kv", '{"op":"put","key":"one-more","value":"x"}'),
     },
     {
-      ...{ name: "kv not granted", module: "hostile/ask", export: "ask", ends: ["ok unimplemented"] },
+      ...{ name: "kv value over its size", module: "hostile/ask", export: "ask", ends: ["ok too_large"] },
+      over: asking("kv", `{"op":"put","key":"0","value":"${"x".repeat(70_000)}"}`),
+    },
+    {
+      ...{
+        name: "host function that is not offered",
+        module: "hostile/ask",
+        export: "ask",
+        ends: ["ok unimplemented"],
+      },
       over: asking("query", '{"sql":"SELECT 1"}'),
     },
     {
@@ -255,10 +309,8 @@ export function hostileCases(url: string): readonly HostileCase[] {
 }
 
 /** Errors: `invalid`, `too_large` when publishing would refuse it. */
-export async function hostileModule({ module }: HostileCase): Promise<WatModule> {
-  if (typeof module === "string") return watModule(module);
-  const bytes = normaliseModule(module(), { maxPages: 256 });
+export async function hostileModule({ module, pages = 256, metered }: HostileCase): Promise<WatModule> {
+  const made = typeof module === "string" ? await watBytes(module) : module();
+  const bytes = normaliseModule(made, { maxPages: pages, metered: metered === true });
   return { digest: createHash("sha256").update(bytes).digest("hex"), load: async () => bytes };
 }
-
-export const hostileInput = encode("input");

@@ -39,9 +39,12 @@ export async function slowModule(name: string, maxPages = 256): Promise<WatModul
 export const slowed = (text: string): string =>
   text.replace(/\)\s*$/, `${Array.from({ length: 400 }, (_, i) => `(func (export "slow${i}"))`).join("")})`);
 
-/** A guest of test/plugins by its name: `echo` is test/plugins/echo.wat. */
+/** A guest of test/plugins by its name, as it was written: `echo` is test/plugins/echo.wat. */
+export const watBytes = async (name: string): Promise<Uint8Array> =>
+  compileWat(await readFile(new URL(`../plugins/${name}.wat`, import.meta.url), "utf8"), `${name}.wat`);
+
+/** The same as it would be published. */
 export async function watModule(name: string, maxPages = 256): Promise<WatModule> {
-  const file = new URL(`../plugins/${name}.wat`, import.meta.url);
-  const bytes = normaliseModule(compileWat(await readFile(file, "utf8"), `${name}.wat`), { maxPages });
+  const bytes = normaliseModule(await watBytes(name), { maxPages });
   return { digest: createHash("sha256").update(bytes).digest("hex"), load: async () => bytes };
 }

@@ -13,7 +13,7 @@
     (loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0))))
     (memory.size))
   (func (export "table") (result i32)
-    (loop $more (br_if $more (i32.ge_s (table.grow $table (ref.null func) (i32.const 1000)) (i32.const 0))))
+    (loop $more (br_if $more (i32.ge_s (table.grow $table (ref.null func) (i32.const 16384)) (i32.const 0))))
     (table.size $table))
   (func (export "blocks") (result i32)
     (loop $more (drop (call $alloc (i64.const 1048576))) (br $more))

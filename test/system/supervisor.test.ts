@@ -13,7 +13,7 @@ import { packed } from "../harness/bundle.ts";
 import { runCli, startCli } from "../harness/cli.ts";
 import { startTestClickHouse } from "../harness/clickhouse.ts";
 import { type Executing, openExecuting } from "../harness/executing.ts";
-import { unendingModule } from "../harness/hostile.ts";
+import { unendingModule } from "../harness/hostile-modules.ts";
 import { startServer } from "../harness/http-guest.ts";
 import { startNats } from "../harness/nats.ts";
 import { until } from "../harness/until.ts";

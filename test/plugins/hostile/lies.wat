@@ -61,10 +61,10 @@
   (func (export "negative_random") (result i32)
     (drop (call $random (i32.const -1)))
     (i32.const 0))
-  ;; A request of 48 MiB, again and again.
+  ;; A request of 26 MiB, again and again.
   (func (export "huge_requests") (result i32)
     (local $block i64)
-    (local.set $block (call $alloc (i64.const 50331648)))
+    (local.set $block (call $alloc (i64.const 27262976)))
     (loop $again
       (call $free (call $host_call (local.get $block) (local.get $block)))
       (br $again))
