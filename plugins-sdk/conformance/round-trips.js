@@ -123,7 +123,9 @@ function replaced(value, from, to) {
   if (typeof value !== "string" || value.length < String(from).length) return value;
   const body = parsed(value);
   if (typeof body === "object" && body !== null) return JSON.stringify(replaced(body, from, to));
-  return typeof from === "string" ? value.replaceAll(`>${from}<`, `>${to}<`) : value;
+  // XML, CSV: a whole cell.
+  const cell = String(from).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return value.replace(new RegExp(`(?<=[>,;"\\t\\n|])${cell}(?=$|[<,;"\\t\\r\\n|])`, "g"), () => String(to));
 }
 
 /** @param {unknown} a @param {unknown} b */
