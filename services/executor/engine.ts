@@ -11,8 +11,11 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export interface EngineCall {
   readonly module: WebAssembly.Module;
-  /** More calls of the module may come, and none of its code runs by itself: instances may be made ahead. */
-  readonly inert?: boolean;
+  /**
+   * What an instance weighs beside its memory. Undefined: none may be made ahead, because instantiating it runs code of
+   * its own, or no more calls come.
+   */
+  readonly spareBytes?: number | undefined;
   readonly export: string;
   readonly input: Uint8Array;
   readonly memoryMaxBytes: number;

@@ -143,12 +143,12 @@ export function openKernelEngine(): Engine {
     return guest;
   };
   /** Instantiates it, under the call that it is for. */
-  const start = ({ module, inert }: EngineCall, guest: Guest): Readonly<Record<string, unknown>> => {
+  const start = ({ module, spareBytes }: EngineCall, guest: Guest): Readonly<Record<string, unknown>> => {
     const { facts, memory, takenMs } = guest;
     const exports = instantiate(module, guest);
-    if (inert && memory && !facts.initialises) {
-      const tookMs = performance.now() - takenMs;
-      spares.started(module, tookMs, memory.buffer.byteLength, () => spare(module, facts));
+    if (spareBytes !== undefined && memory && !facts.initialises) {
+      const bytes = memory.buffer.byteLength + spareBytes;
+      spares.started(module, performance.now() - takenMs, bytes, () => spare(module, facts));
     }
     return exports;
   };

@@ -35,7 +35,7 @@ export type ToLane =
       readonly number: number;
       readonly module: WebAssembly.Module;
       /** See `EngineCall`. */
-      readonly inert: boolean;
+      readonly spareBytes: number | undefined;
     }
   | { readonly type: "forget"; readonly number: number }
   | { readonly type: "reply"; readonly id: number; readonly response: Uint8Array; readonly nowMs: number }
@@ -214,7 +214,7 @@ export function writeToLane(out: BatchWriter, message: ToLane): void {
     case "module":
       out.number(message.number);
       out.value(message.module);
-      out.number(message.inert ? 1 : 0);
+      out.number(message.spareBytes ?? ABSENT);
       return;
     case "forget":
       out.number(message.number);
@@ -249,7 +249,12 @@ export function readToLane(batch: BatchReader): ToLane {
         seed: batch.text(),
       };
     case "module":
-      return { type, number: batch.number(), module: batch.value() as WebAssembly.Module, inert: batch.number() === 1 };
+      return {
+        type,
+        number: batch.number(),
+        module: batch.value() as WebAssembly.Module,
+        spareBytes: present(batch.number()),
+      };
     case "forget":
       return { type, number: batch.number() };
     case "reply":

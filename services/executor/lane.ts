@@ -43,7 +43,7 @@ interface Waiting {
 
 interface Known {
   readonly module: WebAssembly.Module;
-  readonly inert: boolean;
+  readonly spareBytes: number | undefined;
 }
 
 /** One guest of this lane, as its engine sees it. */
@@ -51,7 +51,7 @@ class Resident implements EngineCall {
   readonly id: number;
   readonly moduleNumber: number | undefined;
   readonly module: WebAssembly.Module;
-  readonly inert: boolean;
+  readonly spareBytes: number | undefined;
   readonly export: string;
   readonly input: Uint8Array;
   readonly memoryMaxBytes: number;
@@ -70,11 +70,11 @@ class Resident implements EngineCall {
   cpuMs = 0;
   memoryPeakBytes = 0;
 
-  constructor(start: StartMessage, { module, inert }: Known) {
+  constructor(start: StartMessage, { module, spareBytes }: Known) {
     this.id = start.id;
     this.moduleNumber = numberOf(start);
     this.module = module;
-    this.inert = inert;
+    this.spareBytes = spareBytes;
     this.export = start.export;
     this.input = start.input;
     this.memoryMaxBytes = start.memoryMaxBytes;
@@ -248,7 +248,7 @@ function begin(start: StartMessage): boolean {
     return false;
   }
   const { module } = start;
-  const known = typeof module === "number" ? (modules.get(module) as Known) : { module, inert: false };
+  const known = typeof module === "number" ? (modules.get(module) as Known) : { module, spareBytes: undefined };
   void run(new Resident(start, known));
   return true;
 }

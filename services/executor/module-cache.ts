@@ -1,6 +1,7 @@
 /** Compiled modules by digest, compiled once for all lanes, the least recently used dropped first. */
 import { Fault } from "../kit/fault.ts";
 import type { GuestModule } from "./sandbox.ts";
+import { spareBytes } from "./spare-weight.ts";
 
 /** Counted in bytes of wasm; compiled code is one to five times that. */
 const CACHE_MAX_BYTES = 256 * 1024 * 1024;
@@ -11,8 +12,8 @@ export interface CompiledModule {
   /** Never used again for another. */
   readonly number: number;
   readonly module: WebAssembly.Module;
-  /** Instantiating it runs none of its code. */
-  readonly inert: boolean;
+  /** What an instance weighs beside its memory, in bytes. Undefined: instantiating it runs code of its own. */
+  readonly spareBytes: number | undefined;
 }
 
 interface Entry {
@@ -81,7 +82,7 @@ export class ModuleCache {
     const bytes = await module.load();
     onBytes(bytes.byteLength);
     try {
-      return { module: await WebAssembly.compile(bytes), inert: !hasStart(bytes) };
+      return { module: await WebAssembly.compile(bytes), spareBytes: spareBytes(bytes) };
     } catch (cause) {
       throw new Fault("invalid", `module ${module.digest} does not compile: ${(cause as Error).message}`, { cause });
     }
@@ -103,25 +104,4 @@ export class ModuleCache {
     entry.bytes = 0;
     this.#onDrop(entry.number);
   }
-}
-
-const HEADER_BYTES = 8;
-const START_SECTION = 8;
-
-/** Whether a valid module has a start function. */
-export function hasStart(bytes: Uint8Array): boolean {
-  let at = HEADER_BYTES;
-  while (at < bytes.length) {
-    if (bytes[at] === START_SECTION) return true;
-    at += 1;
-    let [size, shift] = [0, 0];
-    for (let more = true; more; at += 1) {
-      const byte = bytes[at] ?? 0;
-      size += (byte & 0x7f) * 2 ** shift;
-      shift += 7;
-      more = byte >= 0x80;
-    }
-    at += size;
-  }
-  return false;
 }

@@ -30,8 +30,8 @@ test("every message to a lane, with all that may be absent", () => {
     ...{ memoryMaxBytes: 2 ** 32, maxOutputBytes: 0, maxHostCalls: 100, nowMs: 1.7e12, seed: "s" },
   } satisfies Partial<Start>;
   const said: ToLane[] = [
-    { type: "module", number: 7, module, inert: true },
-    { type: "module", number: 8, module, inert: false },
+    { type: "module", number: 7, module, spareBytes: 0 },
+    { type: "module", number: 8, module, spareBytes: undefined },
     { ...start, reuse: undefined, maxGas: undefined },
     { ...start, module, reuse: { key: "ключ/1", calls: 3 }, maxGas: 0, seed: "" },
     { type: "reply", id: 2 ** 31 - 1, response: new Uint8Array(5_000).fill(9), nowMs: 1 },

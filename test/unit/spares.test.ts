@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { EngineCall } from "../../services/executor/engine.ts";
 import { openKernelEngine } from "../../services/executor/kernel-engine.ts";
-import { hasStart } from "../../services/executor/module-cache.ts";
+import { spareBytes } from "../../services/executor/spare-weight.ts";
 import { Spares } from "../../services/executor/spares.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 import { encode } from "../harness/guest-call.ts";
@@ -74,7 +74,7 @@ test("the budget holds, at the cost of modules that were called less lately", ()
 function callOf(text: string, over: Partial<EngineCall> = {}): EngineCall {
   const bytes = normaliseModule(compileWat(text), { maxPages: 16 });
   return {
-    ...{ module: new WebAssembly.Module(bytes), inert: !hasStart(bytes), export: "look", input: encode("in") },
+    ...{ module: new WebAssembly.Module(bytes), spareBytes: spareBytes(bytes), export: "look", input: encode("in") },
     ...{ memoryMaxBytes: 16 * 65_536, maxOutputBytes: MIB, onMemory() {}, now: () => 0 },
     host: async () => encode("answer"),
     log() {},
@@ -104,7 +104,7 @@ test("what runs code by itself is never made ahead", async () => {
   const run = '(func (export "look") (result i32) (i32.const 0))';
   const starts = `(module ${log} (memory 1) ${say} (start $say) ${run})`;
   const initialises = `(module ${log} (memory 1) ${say} (export "_initialize" (func $say)) ${run})`;
-  expect([hasStart(compileWat(starts)), hasStart(compileWat(initialises))]).toEqual([true, false]);
+  expect([spareBytes(compileWat(starts)), spareBytes(compileWat(initialises))]).toEqual([undefined, 2 * 512]);
   for (const text of [starts, initialises]) {
     const engine = openKernelEngine();
     let said = 0;
@@ -118,4 +118,24 @@ test("what runs code by itself is never made ahead", async () => {
       expect([engine.prepare(), said]).toEqual([false, i + 1]);
     }
   }
+});
+
+test("what lies on the heap of the lane counts: exports, globals, tables", async () => {
+  const weigh = (text: string) => spareBytes(compileWat(text)) as number;
+  expect(weigh("(module)")).toBe(0);
+  expect(weigh("(module (table 1000 funcref) (table 300 2000 externref))")).toBe(1_300 * 32);
+  expect(weigh("(module (global i32 (i32.const 1)) (global i64 (i64.const 1)) (memory 1))")).toBe(2 * 32);
+  const engine = openKernelEngine();
+  // Two of them are over the budget.
+  const call = callOf(
+    '(module (memory 1) (table 131072 funcref) (table 131072 funcref) (table 131072 funcref) (table 131072 funcref) (func (export "look") (result i32) (i32.const 0)))',
+  );
+  expect(call.spareBytes).toBeGreaterThan(16 * MIB);
+  let ahead = 0;
+  for (let i = 0; i < 20; i += 1) {
+    expect((await engine.run(call)).outcome).toBe("ok");
+    for (let turn = 0; turn < 10 && engine.prepare(); turn += 1) ahead += 1;
+  }
+  // One at a time, from the eighth call on: a second never fits.
+  expect(ahead).toBe(13);
 });
