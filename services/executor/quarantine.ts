@@ -1,4 +1,4 @@
-/** Versions of plugins that break too often are not run, by any executor, for a time or until somebody releases them. */
+/** Versions of plugins that break too often are not run by any executor, for a time or until they are released. */
 
 import type { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";

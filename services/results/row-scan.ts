@@ -1,4 +1,4 @@
-/** What one look at NDJSON tells, without parsing it: how many rows, and whether ClickHouse might change some silently. */
+/** What one look at NDJSON tells, without parsing it: how many rows, and whether ClickHouse might change some. */
 import { hasLongDigits, mayHaveNaiveTime, splitLines } from "./ndjson.ts";
 import { ROW_SCAN_BYTES } from "./row-scan-bytes.ts";
 

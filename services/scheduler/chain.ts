@@ -1,7 +1,7 @@
 /** Which windows of a pipe that comes after others can run, and which must again. Pure; microseconds since 1970. */
 import { createHash } from "node:crypto";
 import { compactTime } from "../kit/time.ts";
-import { type Grid, gridFloor, type PlannedWindow, type WindowStanding } from "./windows.ts";
+import { firstWanted, type Grid, gridFloor, type PlannedWindow, type WindowStanding } from "./windows.ts";
 
 /** A window as it stands, of a pipe that others come after. */
 export interface ParentWindow {
@@ -55,13 +55,12 @@ export interface ChainPlan {
 }
 
 export function planChain(input: ChainInput): ChainPlan {
-  const { beginUs, chunkUs, nowUs, range, own } = input;
+  const { chunkUs, nowUs, range, own } = input;
   const horizonUs = least(input.endUs, nowUs);
-  const fromUs = range && range.beginUs > beginUs ? gridFloor(input, range.beginUs) : beginUs;
   const toUs = range ? least(range.endUs, horizonUs) : horizonUs;
   const queue: ChainWindow[] = [];
   let skipped = 0;
-  for (let atUs = fromUs; atUs < toUs; atUs += chunkUs) {
+  for (let atUs = firstWanted(input); atUs < toUs; atUs += chunkUs) {
     const endUs = atUs + chunkUs;
     const made = madeFrom(input, atUs, least(endUs, horizonUs));
     if (made && needs(own.get(atUs), { endUs, ...made }, input)) queue.push({ beginUs: atUs, endUs, ...made });

@@ -70,15 +70,21 @@ export interface WindowPlan {
   readonly nextUs: bigint | undefined;
 }
 
+/** Begin of the first window that is worth its run: not before the range, nor wholly older than what is kept. */
+export function firstWanted(input: Grid & Pick<WindowPlanInput, "nowUs" | "range">): bigint {
+  const { beginUs, nowUs, range, retentionUs } = input;
+  const keptUs = retentionUs === undefined ? beginUs : nowUs - retentionUs;
+  const wantedUs = range && range.beginUs > keptUs ? range.beginUs : keptUs;
+  return wantedUs > beginUs ? gridFloor(input, wantedUs) : beginUs;
+}
+
 export function planWindows(input: WindowPlanInput): WindowPlan {
   const { beginUs, chunkUs, nowUs, range } = input;
   const horizonUs = horizon(input, nowUs);
   // Counted from now and not from the pipe's end: what ended long ago does not change any more.
   const againUs = gridFloor(input, nowUs - 1n) - input.backtrackUs;
   const { settled, known } = sortKnown(input, gridLength(input, nowUs), againUs);
-  const keptUs = input.retentionUs === undefined ? beginUs : nowUs - input.retentionUs;
-  const wantedUs = range && range.beginUs > keptUs ? range.beginUs : keptUs;
-  const fromUs = wantedUs > beginUs ? gridFloor(input, wantedUs) : beginUs;
+  const fromUs = firstWanted(input);
   const toUs = range ? earlier(range.endUs, horizonUs) : horizonUs;
   const queue: PlannedWindow[] = [];
   let skipped = 0;

@@ -44,6 +44,12 @@ test.each([
   expect(begins(input({ parents }))).toEqual(wanted);
 });
 
+test("a window that is wholly older than what the pipe keeps is not made", () => {
+  const asked = input({ parents: [parent("a", 1, "dddddddd")], retentionUs: hours(5) });
+  expect(begins(asked)).toEqual([2, 4, 6]);
+  expect(begins({ ...asked, range: { beginUs: hours(0), endUs: hours(5) } })).toEqual([2, 4]);
+});
+
 test("the window of now is made as far as what comes before it goes, and again when that is further", () => {
   const parents = [parent("a", 2, "dddp")];
   const asked = input({ parents, nowUs: hours(7) + HOUR / 2n });
