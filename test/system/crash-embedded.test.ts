@@ -32,4 +32,4 @@ test("embedded, killed between any two steps, every row is seen once and no wind
   process.stdout.write(tableOf("embedded", counts));
   expect(await Promise.all(KINDS.map((kind) => ground.seen(ground.pipe(kind))))).toEqual(expected);
   expect([...counts.values()].reduce((a, b) => a + b, 0)).toBe(CELLS.length);
-}, 600_000);
+}, 900_000);
