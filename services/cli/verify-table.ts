@@ -113,7 +113,9 @@ async function build(shown: Shown, outDir: string, terminal: Terminal): Promise<
 async function missingTools(folder: string): Promise<string | undefined> {
   const language = (await knownLanguages()).find(({ detect }) => detect(folder));
   const missing = (await language?.doctor())?.find(({ ok }) => !ok);
-  return missing && `${missing.what}: ${missing.found}${missing.fix ? `; ${missing.fix}` : ""}`;
+  if (!missing) return undefined;
+  const { what, found, fix } = missing;
+  return fix === undefined || found.includes(fix) ? `${what}: ${found}` : `${what}: ${found}; ${fix}`;
 }
 
 async function judged(bench: Workbench, built: Built, terminal: Terminal, options: KitOptions): Promise<Row> {
