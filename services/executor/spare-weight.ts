@@ -1,4 +1,4 @@
-/** What an instance made ahead would weigh, read from its module: spares lie on the heap of their lane, beside guests. */
+/** What an instance made ahead would weigh, read from its module: spares lie on the heap of a lane, among guests. */
 
 const HEADER_BYTES = 8;
 const TABLES = 4;
