@@ -2,12 +2,27 @@
  * The door to the plugin builders in plugins-sdk, which are plain JavaScript that authors may also run by themselves.
  */
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Fault } from "../kit/fault.ts";
 
 /** Root of the checkout. */
 export const root = fileURLToPath(new URL("../../", import.meta.url));
+
+const SHELF = join(root, "plugins-sdk/stock");
+
+/**
+ * Where a plugin is that was named by its path, or by its name on the stock shelf when there is no such path.
+ * Errors: `invalid`.
+ */
+export async function pluginPath(named: string): Promise<string> {
+  if (existsSync(named)) return named;
+  const stock = (await readdir(SHELF)).filter((name) => existsSync(join(SHELF, name, "plugin.json")));
+  if (stock.includes(named)) return join(SHELF, named);
+  const fix = `name a plugin's folder, a bundle (.tgz), a module (.wasm), or one of the shelf: ${stock.join(", ")}`;
+  throw Fault.invalid("plugin", [{ field: "path", problem: `there is nothing at "${named}"`, fix }]);
+}
 
 export interface Built {
   readonly name: string;

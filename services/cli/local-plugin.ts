@@ -5,13 +5,12 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Manifest } from "../../proto/gen/millrace/registry/v1/manifest.ts";
 import { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
-import { Fault } from "../kit/fault.ts";
 import { BUNDLE_LIMITS, readBundle } from "../registry/bundle.ts";
 import { memoryPages, neededExports, readManifest } from "../registry/manifest.ts";
 import { versionName } from "../registry/names.ts";
 import { checkBundle, draft } from "../registry/publishing.ts";
 import { inspectModule, type ModuleFacts, normaliseModule } from "../registry/wasm.ts";
-import type { Built } from "./build.ts";
+import { type Built, pluginPath } from "./build.ts";
 import { type BuildOptions, buildAside } from "./build-thread.ts";
 
 export interface LocalPlugin {
@@ -33,13 +32,9 @@ const WASM_MAGIC = 0x6d736100;
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** Errors: `invalid` with what the compiler or the registry would say; `too_large`. */
-export async function openPlugin(path: string, options: BuildOptions = {}): Promise<LocalPlugin> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found) {
-    const fix = "name a plugin's folder, a bundle (.tgz) or a module (.wasm)";
-    throw Fault.invalid("plugin", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
-  }
-  const built = found.isDirectory() ? await buildAside(path, options) : undefined;
+export async function openPlugin(named: string, options: BuildOptions = {}): Promise<LocalPlugin> {
+  const path = await pluginPath(named);
+  const built = (await stat(path)).isDirectory() ? await buildAside(path, options) : undefined;
   const bytes = await readFile(built?.path ?? path);
   const isModule = bytes.byteLength >= 4 && bytes.readUInt32LE(0) === WASM_MAGIC;
   return { ...(isModule ? await fromModule(path, bytes) : await fromBundle(path, bytes)), ...(built && { built }) };

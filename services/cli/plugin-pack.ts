@@ -5,6 +5,7 @@ import { join, relative, resolve } from "node:path";
 import { Fault } from "../kit/fault.ts";
 import { BUNDLE_LIMITS } from "../registry/bundle.ts";
 import { checkBundle } from "../registry/publishing.ts";
+import { pluginPath } from "./build.ts";
 import { building } from "./build-progress.ts";
 import { type BuildOptions, buildAside } from "./build-thread.ts";
 import type { Invocation } from "./command.ts";
@@ -27,14 +28,10 @@ export async function packPlugin({ args: [folder = ""], flags, terminal }: Invoc
   );
 }
 
-/** A bundle as it is, or a source folder built first; checked before it travels. Errors: as the registry's. */
-export async function bundleOf(path: string, options: BuildOptions = {}): Promise<Buffer> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found) {
-    const fix = "name a bundle (.tgz) or a plugin's folder";
-    throw Fault.invalid("plugin publish", [{ field: "path", problem: `there is nothing at "${path}"`, fix }]);
-  }
-  const isFolder = found.isDirectory();
+/** A bundle as it is, or a source folder, of the stock shelf too, built first; checked before it travels. Errors: as the registry's. */
+export async function bundleOf(named: string, options: BuildOptions = {}): Promise<Buffer> {
+  const path = await pluginPath(named);
+  const isFolder = (await stat(path)).isDirectory();
   const bytes = await readFile(isFolder ? (await buildAside(path, options)).path : path);
   await checkedBundle(bytes, isFolder ? path : undefined);
   return bytes;
