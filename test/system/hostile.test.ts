@@ -32,11 +32,12 @@ const RECOVERY_MS = 10_000;
 /** What this thread still reaches after about 70,000 calls: 200 bytes of each would be more. */
 const MAX_HELD_MIB = 12;
 /**
- * The whole process, on new threads: what native allocators keep for the next burst. Bodies of 1 MiB and answers of
- * 26 MiB passed through eight at a time, and their levels differ by some 50 MiB, up and down, with nothing held; a leak
- * beside the JavaScript heap of 1.5 KB a call, or of 250 KB a lane, would be more.
+ * Native allocators and heaps keep what the largest burst took (1 MB messages and 26 MiB requests, eight at a time): 130
+ * MiB after everything was done once, though 4 MiB are held. So the process is measured while all is done again, when
+ * that has its size: 10 KB a call more would be seen.
  */
-const MAX_GROWTH_MIB = 96;
+const MAX_GROWTH_MIB = 48;
+const AGAIN = 64;
 
 let sandbox: Sandbox;
 let host: HostileHost;
@@ -173,15 +174,27 @@ describe(
   CASE_MS,
 );
 
-test("memory is as before", async () => {
-  await newLanes();
-  let after = await level();
-  const back = async () => {
-    after = await level();
-    return after.rssMib - before.level.rssMib < MAX_GROWTH_MIB;
-  };
-  const settled = await until("the allocators give back what is free", back, RECOVERY_MS).catch(() => false);
-  say(`before ${JSON.stringify(before.level)}, after ${JSON.stringify(after)}`);
-  expect(after.heldMib - before.level.heldMib).toBeLessThan(MAX_HELD_MIB);
-  expect([settled, after.rssMib - before.level.rssMib]).toEqual([true, expect.any(Number)]);
-});
+test(
+  "nothing is held, and doing it all again takes no more memory",
+  async () => {
+    await newLanes();
+    const once = await level();
+    expect(once.heldMib - before.level.heldMib).toBeLessThan(MAX_HELD_MIB);
+    for (const one of hostileCases(host.url).filter(({ costly }) => !costly)) {
+      const guest = guests.get(one.name);
+      for (let i = 0; guest && i < AGAIN; i += AT_ONCE) {
+        await Promise.all(Array.from({ length: AT_ONCE }, () => run(one, guest)));
+      }
+    }
+    await newLanes();
+    let again = await level();
+    const back = async () => {
+      again = await level();
+      return again.rssMib - once.rssMib < MAX_GROWTH_MIB;
+    };
+    const settled = await until("the allocators give back what is free", back, RECOVERY_MS).catch(() => false);
+    say([before.level, once, again].map((one) => JSON.stringify(one)).join("\n"));
+    expect([settled, once.rssMib, again.rssMib]).toEqual([true, expect.any(Number), expect.any(Number)]);
+  },
+  CASE_MS,
+);
