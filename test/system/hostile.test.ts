@@ -34,9 +34,9 @@ const MAX_HELD_MIB = 12;
 /**
  * Native allocators and heaps keep what the largest burst took (1 MB messages and 26 MiB requests, eight at a time): 130
  * MiB after everything was done once, though 4 MiB are held. So the process is measured while all is done again, when
- * that has its size: 10 KB a call more would be seen.
+ * that has its size (-39 and +40 MiB were seen): 17 KB a call more would show.
  */
-const MAX_GROWTH_MIB = 48;
+const MAX_GROWTH_MIB = 80;
 const AGAIN = 64;
 
 let sandbox: Sandbox;
