@@ -28,7 +28,7 @@ export async function packPlugin({ args: [folder = ""], flags, terminal }: Invoc
   );
 }
 
-/** A bundle as it is, or a folder or stock plugin, built first; checked before it travels. Errors: as the registry's. */
+/** A bundle as it is, or a folder or stock plugin, built first; checked before it travels. Errors: the registry's. */
 export async function bundleOf(named: string, options: BuildOptions = {}): Promise<Buffer> {
   const path = await pluginPath(named);
   const isFolder = (await stat(path)).isDirectory();
