@@ -1,20 +1,9 @@
 /** Checks HTTP endpoints: `discover` lists those of the config, `poll` checks one. */
-import {
-  type DiscoverCall,
-  gauge,
-  type HttpAnswer,
-  HttpReply,
-  hostCall,
-  log,
-  PluginError,
-  type PollCall,
-} from "@millrace/typescript";
+import { type DiscoverCall, gauge, log, PluginError, type PollCall } from "@millrace/typescript";
 import type { Auth } from "../../source/request.ts";
-import { headersOf } from "../../source/request.ts";
+import { askOnce, type Target as Endpoint, resourcesOf } from "../../source/target.ts";
 
-interface Target {
-  readonly name: string;
-  readonly url: string;
+interface Target extends Endpoint {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -23,8 +12,6 @@ interface Target {
   readonly body_matches?: string;
   readonly max_latency_ms?: number;
   readonly min_tls_days?: number;
-  readonly site?: string;
-  readonly labels?: Readonly<Record<string, string>>;
 }
 
 interface Config {
@@ -35,17 +22,9 @@ interface Config {
 
 const DAY_MS = 86_400_000;
 const DEFAULT_TIMEOUT_MS = 5_000;
-/** What an endpoint that is down looks like from here; every other failure is our own. */
-const DOWN = ["unavailable", "deadline", "too_large"];
 
 export function discover({ config }: DiscoverCall<Config>) {
-  return (config.targets ?? []).map(({ name, url, site, labels }) => ({
-    id: name,
-    type: "http",
-    endpoint: url,
-    ...(site !== undefined && { site }),
-    ...(labels && { labels }),
-  }));
+  return resourcesOf(config.targets, "http");
 }
 
 export function poll({ resource, config }: PollCall<Config>) {
@@ -63,7 +42,9 @@ export function poll({ resource, config }: PollCall<Config>) {
 
 /** Why it is down; empty: it is up. Fills in what could be measured. */
 function check(target: Target, config: Config, measured: Record<string, ReturnType<typeof gauge>>): string[] {
-  const reply = ask(target, config);
+  const { method = "GET", url, headers = {}, body } = target;
+  const { auth, timeout_ms: timeoutMs = DEFAULT_TIMEOUT_MS } = config;
+  const reply = askOnce({ method, url, headers, body, auth, timeoutMs });
   if (typeof reply === "string") return [reply];
   measured.status_code = gauge(reply.status);
   measured.latency_ms = gauge(reply.elapsedMs);
@@ -87,17 +68,6 @@ function check(target: Target, config: Config, measured: Record<string, ReturnTy
     if (days < minDays) reasons.push(`the certificate has ${days.toFixed(1)} days left, not ${minDays}`);
   }
   return reasons;
-}
-
-function ask({ method = "GET", url, headers, body }: Target, config: Config): HttpReply | string {
-  const asked = headersOf(url, headers ?? {}, config.auth);
-  try {
-    const request = { method, ...asked, body, timeout_ms: config.timeout_ms ?? DEFAULT_TIMEOUT_MS };
-    return new HttpReply(hostCall("http", request) as HttpAnswer);
-  } catch (thrown) {
-    if (thrown instanceof PluginError && DOWN.includes(thrown.code)) return thrown.message;
-    throw thrown;
-  }
 }
 
 function expression(pattern: string): RegExp {

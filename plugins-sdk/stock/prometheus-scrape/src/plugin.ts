@@ -2,24 +2,18 @@
 import {
   type DiscoverCall,
   gauge,
-  type HttpAnswer,
-  HttpReply,
-  hostCall,
+  type HttpReply,
   log,
   type MetricGroup,
   PluginError,
   type PollCall,
 } from "@millrace/typescript";
-import { type Auth, headersOf } from "../../source/request.ts";
+import type { Auth } from "../../source/request.ts";
+import { askOnce, resourcesOf, type Target } from "../../source/target.ts";
 import { readExposition, type Sample } from "./exposition.ts";
 
 interface Config {
-  readonly targets?: readonly {
-    readonly name: string;
-    readonly url: string;
-    readonly site?: string;
-    readonly labels?: Readonly<Record<string, string>>;
-  }[];
+  readonly targets?: readonly Target[];
   readonly match?: string;
   readonly drop_labels?: readonly string[];
   readonly max_samples?: number;
@@ -32,16 +26,9 @@ const ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;vers
 const DEFAULT_TIMEOUT_MS = 10_000;
 const DEFAULT_MAX_SAMPLES = 5_000;
 const SHOWN_BAD_LINES = 3;
-const DOWN = ["unavailable", "deadline", "too_large"];
 
 export function discover({ config }: DiscoverCall<Config>) {
-  return (config.targets ?? []).map(({ name, url, site, labels }) => ({
-    id: name,
-    type: "prometheus",
-    endpoint: url,
-    ...(site !== undefined && { site }),
-    ...(labels && { labels }),
-  }));
+  return resourcesOf(config.targets, "prometheus");
 }
 
 export function poll({ resource, config }: PollCall<Config>): MetricGroup[] {
@@ -65,15 +52,9 @@ export function poll({ resource, config }: PollCall<Config>): MetricGroup[] {
 }
 
 function ask(url: string, config: Config): HttpReply | string {
-  const asked = headersOf(url, { accept: ACCEPT, ...config.headers }, config.auth);
-  try {
-    const request = { method: "GET", ...asked, timeout_ms: config.timeout_ms ?? DEFAULT_TIMEOUT_MS };
-    const reply = new HttpReply(hostCall("http", request) as HttpAnswer);
-    return reply.ok ? reply : `status ${reply.status}`;
-  } catch (thrown) {
-    if (thrown instanceof PluginError && DOWN.includes(thrown.code)) return thrown.message;
-    throw thrown;
-  }
+  const { auth, timeout_ms: timeoutMs = DEFAULT_TIMEOUT_MS } = config;
+  const reply = askOnce({ method: "GET", url, headers: { accept: ACCEPT, ...config.headers }, auth, timeoutMs });
+  return typeof reply === "string" || reply.ok ? reply : `status ${reply.status}`;
 }
 
 function chosen(samples: readonly Sample[], { match, max_samples: most = DEFAULT_MAX_SAMPLES }: Config) {
