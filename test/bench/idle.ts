@@ -1,10 +1,11 @@
 /**
- * What does a published plugin weigh that nobody calls? Workload: 10,000 plugins with modules and manifests of their own,
- * each with its default instance, published into a real registry on NATS; an executor of each engine mirrors the
- * catalogue. Registry and executors are processes of their own; the growth of their resident memory over the last
- * 9,000 is divided by these, the figure "collected" after a full garbage collection.
+ * What does a published plugin weigh that nobody calls? Workload: one plugin is published into a real registry on NATS; what
+ * that stored is written 9,999 times more under other names and digests (a registry publishes one at a time, and looks at
+ * all instances for each). An executor of each engine mirrors the catalogue. Registry and executors are processes of their
+ * own; the growth of their resident memory over the last 9,000 is divided by these, "collected" after a full collection.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,6 +19,7 @@ import type { EngineName } from "../../services/executor/sandbox.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { ask, connect, listen } from "../../services/kit/grpc.ts";
 import { silentLog } from "../../services/kit/log.ts";
+import { openStore } from "../../services/registry/store.ts";
 import { openResults } from "../../services/results/results.ts";
 import { packed } from "../harness/bundle.ts";
 import { startTestClickHouse } from "../harness/clickhouse.ts";
@@ -28,7 +30,7 @@ import { type Row, report } from "./report.ts";
 
 const WARM = 1_000;
 const PLUGINS = 10_000;
-const AT_ONCE = 8;
+const AT_ONCE = 32;
 const START_MS = 60_000;
 
 type Arm = "registry" | EngineName;
@@ -90,7 +92,10 @@ function bundle(manifest: Record<string, unknown>, number: number): Buffer {
   ]);
 }
 
+const renamed = (name: string, number: number) => name.replace("idle-1", `idle-${number}`);
+
 async function compare(): Promise<void> {
+  await using stack = new AsyncDisposableStack();
   await using nats = await startNats();
   await using clickhouse = await startTestClickHouse();
   const grounds = { nats: nats.url, clickhouse: clickhouse.url, reader: clickhouse.readerUrl, registry: "" };
@@ -107,13 +112,29 @@ async function compare(): Promise<void> {
     config: __,
     ...manifest
   } = JSON.parse(await readFile(join(import.meta.dirname, "../plugins/kitchen/plugin.json"), "utf8"));
-  let published = 0;
+  const bus = stack.use(await openNatsBus({ url: nats.url, log: silentLog, name: "idle" }));
+  const store = await openStore(bus);
+  const request = { bundle: bundle(manifest, 1), validateOnly: false };
+  const first = await ask(channel, PluginsService.publishPlugin, request, { deadlineMs: 60_000 });
+  const [plugin, version, instance] = await Promise.all([
+    store.plugins.get("plugins/idle-1"),
+    store.versions.get(first.version?.name ?? ""),
+    store.instances.get(first.instance),
+  ]);
+  let published = 1;
   const publish = async (most: number) => {
-    for (published += 1; published <= most; published += 1) {
-      const request = { bundle: bundle(manifest, published), validateOnly: false };
-      await ask(channel, PluginsService.publishPlugin, request, { deadlineMs: 60_000 });
+    while (published < most) {
+      published += 1;
+      const named = <T extends { readonly name: string }>(one: T) => ({ ...one, name: renamed(one.name, published) });
+      const own = createHash("sha256").update(String(published)).digest("hex");
+      const { manifest, ...rest } = named(version);
+      const digests = { moduleDigest: own, bundleDigest: own };
+      const ofIts = { ...rest, ...digests, manifest: manifest && { ...manifest, name: `idle-${published}` } };
+      const instanceOfIt = { ...named(instance), plugin: renamed(instance.plugin, published) };
+      await store.versions.create(ofIts, Date.now());
+      await store.plugins.create(named(plugin), Date.now());
+      await store.instances.create(instanceOfIt, Date.now());
     }
-    published -= 1;
   };
   /** Executors follow the same stream: what has reached us has been sent to them. */
   const seen = async (most: number, from = channel) => {
