@@ -91,6 +91,19 @@ go_threads 8
   expect(await scrape.values(named("off"))).toMatchObject([{ name: "up", value: 0 }]);
 });
 
+test("an expression that is none is told by its setting's name", async () => {
+  await using server = await startServer((_, response) => response.writeHead(200).end("up 1\n"));
+  const cases = [
+    ["http-probe", { targets: [{ name: "c", url: server.url, body_matches: "(" }] }, "body_matches: ( is not"],
+    ["prometheus-scrape", { targets: [{ name: "d", url: server.url }], match: "(" }, "match: ^(?:()$ is not"],
+  ] as const;
+  for (const [plugin, config, words] of cases) {
+    const { resources, poll } = await stock.polled(plugin, config);
+    const run = await poll(resources[0]?.name ?? "");
+    expect([run.outcome, run.message]).toEqual(["guest_error", expect.stringContaining(words)]);
+  }
+});
+
 test("heartbeat: counts beats, and sees that the one before came to the table", async () => {
   const heart = await stock.polled("heartbeat", {});
   const [{ name } = { name: "" }] = heart.resources;

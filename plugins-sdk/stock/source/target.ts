@@ -41,3 +41,12 @@ export function askOnce({ method, url, headers, body, auth, timeoutMs }: Questio
     throw thrown;
   }
 }
+
+/** A regular expression of the config. Errors: `invalid`, with the setting's name. */
+export function expression(setting: string, pattern: string): RegExp {
+  try {
+    return new RegExp(pattern, "u");
+  } catch (cause) {
+    throw new PluginError("invalid", `${setting}: ${pattern} is not a regular expression: ${cause}`);
+  }
+}

@@ -1,7 +1,7 @@
 /** Checks HTTP endpoints: `discover` lists those of the config, `poll` checks one. */
-import { type DiscoverCall, gauge, log, PluginError, type PollCall } from "@millrace/typescript";
+import { type DiscoverCall, gauge, log, type PollCall } from "@millrace/typescript";
 import type { Auth } from "../../source/request.ts";
-import { askOnce, type Target as Endpoint, resourcesOf } from "../../source/target.ts";
+import { askOnce, type Target as Endpoint, expression, resourcesOf } from "../../source/target.ts";
 
 interface Target extends Endpoint {
   readonly method?: string;
@@ -57,7 +57,8 @@ function check(target: Target, config: Config, measured: Record<string, ReturnTy
   if (part !== undefined || pattern !== undefined) {
     const { text } = reply;
     const fits =
-      (part === undefined || text.includes(part)) && (pattern === undefined || expression(pattern).test(text));
+      (part === undefined || text.includes(part)) &&
+      (pattern === undefined || expression("body_matches", pattern).test(text));
     measured.body_match = gauge(fits ? 1 : 0);
     if (!fits) reasons.push(`the body does not ${part !== undefined ? `contain ${part}` : `match ${pattern}`}`);
   }
@@ -68,12 +69,4 @@ function check(target: Target, config: Config, measured: Record<string, ReturnTy
     if (days < minDays) reasons.push(`the certificate has ${days.toFixed(1)} days left, not ${minDays}`);
   }
   return reasons;
-}
-
-function expression(pattern: string): RegExp {
-  try {
-    return new RegExp(pattern, "u");
-  } catch (cause) {
-    throw new PluginError("invalid", `body_matches: ${pattern} is not a regular expression: ${cause}`);
-  }
 }

@@ -9,7 +9,7 @@ import {
   type PollCall,
 } from "@millrace/typescript";
 import type { Auth } from "../../source/request.ts";
-import { askOnce, resourcesOf, type Target } from "../../source/target.ts";
+import { askOnce, expression, resourcesOf, type Target } from "../../source/target.ts";
 import { readExposition, type Sample } from "./exposition.ts";
 
 interface Config {
@@ -58,7 +58,7 @@ function ask(url: string, config: Config): HttpReply | string {
 }
 
 function chosen(samples: readonly Sample[], { match, max_samples: most = DEFAULT_MAX_SAMPLES }: Config) {
-  const wanted = match === undefined ? undefined : new RegExp(`^(?:${match})$`, "u");
+  const wanted = match === undefined ? undefined : expression("match", `^(?:${match})$`);
   const kept = wanted ? samples.filter(({ name }) => wanted.test(name)) : samples;
   if (kept.length <= most) return kept;
   const fix = "choose some by `match`, or raise max_samples";
