@@ -15,9 +15,8 @@ import { MAX_WINDOWS } from "./pipe-sync.ts";
 import { gridOfPipe, whyPipeRests } from "./standing.ts";
 import { gridFloor, gridLength } from "./windows.ts";
 
-/** Windows a minute. */
-const DEFAULT_RATE = 60;
-const MAX_RATE = 60_000;
+const DEFAULT_WINDOWS_A_MINUTE = 60;
+const MAX_WINDOWS_A_MINUTE = 60_000;
 const EXPIRE_US = usOfMs(30 * 86_400_000);
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1_000;
@@ -47,7 +46,12 @@ export async function createBackfill(
   if (total > MAX_WINDOWS) throw new Fault("precondition", `${total} windows, more than ${MAX_WINDOWS}: ask for fewer`);
   const backfill = Backfill.fromPartial({
     name: `${parent}/backfills/${ulid(nowMs()).toLowerCase()}`,
-    ...{ begin: timestampOf(beginUs), end: timestampOf(endUs), refetch, windowsPerMinute: rate || DEFAULT_RATE },
+    ...{
+      begin: timestampOf(beginUs),
+      end: timestampOf(endUs),
+      refetch,
+      windowsPerMinute: rate || DEFAULT_WINDOWS_A_MINUTE,
+    },
     expireTime: expireTime ?? timestampOf(nowUs + EXPIRE_US),
     ...{ state: BackfillState.RUNNING, total: BigInt(total), next: total > 0 ? timestampOf(beginUs) : undefined },
     ...{ createTime: timestampOf(nowUs), updateTime: timestampOf(nowUs) },
@@ -113,8 +117,8 @@ function pipeMistakes(parent: string): Mistake[] {
 }
 
 function rateMistakes(rate: number): Mistake[] {
-  if (rate >= 0 && rate <= MAX_RATE) return [];
-  const fix = `1 to ${MAX_RATE}; 0 means ${DEFAULT_RATE}`;
+  if (rate >= 0 && rate <= MAX_WINDOWS_A_MINUTE) return [];
+  const fix = `1 to ${MAX_WINDOWS_A_MINUTE}; 0 means ${DEFAULT_WINDOWS_A_MINUTE}`;
   return [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }];
 }
 
