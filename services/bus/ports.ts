@@ -17,8 +17,11 @@ export interface KvEntry {
 export type KvChange =
   | ({ readonly type: "put" } & KvEntry)
   | { readonly type: "delete"; readonly key: string; readonly revision: bigint }
-  /** Everything that was stored when the watch began has been delivered. Comes exactly once, even for no entries. */
-  | { readonly type: "synced" };
+  /**
+   * Everything that was stored when the watch began has been delivered, and nothing up to `revision` is still to come.
+   * Comes exactly once, even for no entries.
+   */
+  | { readonly type: "synced"; readonly revision: bigint };
 
 export interface Kv {
   get(key: string): Promise<KvEntry | undefined>;
@@ -30,6 +33,8 @@ export interface Kv {
   update(key: string, value: Uint8Array, revision: bigint): Promise<bigint>;
   /** Deleting what is not there is fine. Errors: `conflict` when `revision` is given and not the newest. */
   delete(key: string, revision?: bigint): Promise<void>;
+  /** Of the bucket's newest write or delete; 0: there was none. What a watch has brought up to it is all there is. */
+  revision(): Promise<bigint>;
   /** All live entries whose key is `prefix` or starts with `prefix` + "."; "" lists all. Sorted by key. */
   list(prefix: string): Promise<KvEntry[]>;
   /**

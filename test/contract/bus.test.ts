@@ -132,6 +132,36 @@ describe.each([
     await ended;
   });
 
+  test("the bucket's revision tells whether a watch has brought everything, deletes included", async () => {
+    await using ground = await openGround();
+    const kv = await ground.bus.kv("revision");
+    await kv.put("a", bytes("1"));
+    const newest = await kv.put("b", bytes("2"));
+    expect(await kv.revision()).toBe(newest);
+    await kv.delete("b");
+    const deleted = await kv.revision();
+    expect(deleted).toBeGreaterThan(newest);
+    const stop = new AbortController();
+    const { changes, ended } = follow(kv, "", stop.signal);
+    await until("synced", () => changes.at(-1)?.type === "synced");
+    expect(changes.at(-1)).toEqual({ type: "synced", revision: deleted });
+    await kv.delete("a");
+    await until("the delete", () => changes.at(-1)?.type === "delete");
+    expect(changes.at(-1)).toEqual({ type: "delete", key: "a", revision: await kv.revision() });
+    stop.abort();
+    await ended;
+  });
+
+  test("what is below a prefix is listed with the prefix itself, and nothing beside it", async () => {
+    await using ground = await openGround();
+    const kv = await ground.bus.kv("below");
+    for (const key of ["p", "p.b", "p.a.c", "pp", "pp.a", "o"]) await kv.put(key, bytes(key));
+    expect((await kv.list("p")).map(({ key }) => key)).toEqual(["p", "p.a.c", "p.b"]);
+    await kv.delete("p");
+    expect((await kv.list("p")).map(({ key }) => key)).toEqual(["p.a.c", "p.b"]);
+    expect(await kv.list("none")).toEqual([]);
+  });
+
   test("what is stored when a watch begins comes before synced, though it changes meanwhile", async () => {
     await using ground = await openGround();
     const kv = await ground.bus.kv("watch");
@@ -154,7 +184,8 @@ describe.each([
     const stop = new AbortController();
     const { changes, ended } = follow(kv, "", stop.signal);
     await until("synced", () => changes.length === 1);
-    expect(changes).toEqual([{ type: "synced" }]);
+    expect(changes).toEqual([{ type: "synced", revision: 0n }]);
+    expect(await kv.revision()).toBe(0n);
     stop.abort();
     await ended;
   });

@@ -107,6 +107,7 @@ function cutOff(bus: Bus, left: number): Bus {
   };
   const cut = (kv: Kv): Kv => ({
     get: (key) => kv.get(key),
+    revision: () => kv.revision(),
     list: (prefix) => kv.list(prefix),
     watch: (prefix, signal) => kv.watch(prefix, signal),
     put: (...given) => write(() => kv.put(...given)),

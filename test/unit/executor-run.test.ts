@@ -90,6 +90,7 @@ const wrap = (kv: Awaited<ReturnType<Awaited<ReturnType<typeof openEmbeddedBus>>
   create: kv.create.bind(kv),
   update: kv.update.bind(kv),
   delete: kv.delete.bind(kv),
+  revision: kv.revision.bind(kv),
   list: kv.list.bind(kv),
   watch: kv.watch.bind(kv),
 });

@@ -71,19 +71,24 @@ export class EmbeddedKv implements Kv {
     return this.#select(prefix, "key");
   }
 
+  async revision(): Promise<bigint> {
+    return this.#newestRevision();
+  }
+
   async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<KvChange, void, void> {
     checkPrefix(prefix);
     const ends = AbortSignal.any([signal, this.#closing]);
     const backlog = new Backlog<string, KvChange>({ signal: ends });
     const watcher = { prefix, backlog };
     const stored = this.#select(prefix, "revision");
+    const revision = this.#newestRevision();
     this.#watchers.add(watcher);
     try {
       for (const entry of stored) {
         if (ends.aborted) return;
         yield { type: "put", ...entry };
       }
-      if (!ends.aborted) yield { type: "synced" };
+      if (!ends.aborted) yield { type: "synced", revision };
       yield* backlog;
     } finally {
       this.#watchers.delete(watcher);
@@ -123,6 +128,11 @@ export class EmbeddedKv implements Kv {
 
   #nextRevision(): bigint {
     const sql = "UPDATE kv_buckets SET revision = revision + 1 WHERE name = ? RETURNING revision";
+    return BigInt((this.#store.get<{ revision: number }>(sql, this.#bucket) as { revision: number }).revision);
+  }
+
+  #newestRevision(): bigint {
+    const sql = "SELECT revision FROM kv_buckets WHERE name = ?";
     return BigInt((this.#store.get<{ revision: number }>(sql, this.#bucket) as { revision: number }).revision);
   }
 

@@ -87,12 +87,24 @@ class NatsKv implements Kv {
 
   async list(prefix: string): Promise<KvEntry[]> {
     checkPrefix(prefix);
-    const found = await readThrough(this.#link, this.#stream, this.#filters(prefix), DeliverPolicy.LastPerSubject);
-    return found
+    // One filter takes what lies below, but not the prefix itself, and old servers take one only.
+    const apart = prefix !== "" && !this.#link.manyFilters;
+    const filters = apart ? [this.#subject(`${prefix}.>`)] : this.#filters(prefix);
+    const [itself, found] = await Promise.all([
+      apart ? this.get(prefix) : undefined,
+      readThrough(this.#link, this.#stream, filters, DeliverPolicy.LastPerSubject),
+    ]);
+    const entries = found
       .map((delivery) => this.#toChange(delivery))
       .filter((change) => change.type === "put" && isBelow(change.key, prefix))
-      .map(({ type: _, ...entry }) => entry as KvEntry)
-      .sort((a, b) => (a.key < b.key ? -1 : 1));
+      .map(({ type: _, ...entry }) => entry as KvEntry);
+    if (itself) entries.push(itself);
+    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  async revision(): Promise<bigint> {
+    const { state } = await this.#link.ask(() => this.#link.jsm.streams.info(this.#stream));
+    return BigInt(state.last_seq);
   }
 
   /**
@@ -108,15 +120,21 @@ class NatsKv implements Kv {
       const from = synced
         ? { policy: DeliverPolicy.StartSequence, seq: seen + 1 }
         : { policy: DeliverPolicy.LastPerSubject };
-      const reader = await openReader(this.#link, this.#stream, this.#filters(prefix), from).catch((thrown) => {
+      const open = async () => {
+        // The last messages may be gone: what a replay brings does not tell how far it goes.
+        const reached = await this.revision();
+        return { reached, reader: await openReader(this.#link, this.#stream, this.#filters(prefix), from) };
+      };
+      const opened = await open().catch((thrown) => {
         const fault = Fault.from(thrown);
         if (!fault.retryable) throw fault;
         return undefined;
       });
-      if (!reader) {
+      if (!opened) {
         await pause(WATCH_RETRY_MS, ends);
         continue;
       }
+      const { reached, reader } = opened;
       try {
         for await (const read of this.#read(reader.name, ends)) {
           if (read !== "drained") {
@@ -127,7 +145,7 @@ class NatsKv implements Kv {
               yield change;
           } else if (!synced) {
             synced = true;
-            yield { type: "synced" };
+            yield { type: "synced", revision: reached > BigInt(seen) ? reached : BigInt(seen) };
           }
         }
       } finally {
