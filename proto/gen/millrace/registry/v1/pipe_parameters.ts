@@ -11,7 +11,10 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 export interface PipeParameters {
   /** Declared columns in order. Empty: the schema is inferred from the first rows. */
   columns: Column[];
-  /** Column that holds the time of a row, for reading by time. Must be a timestamp or date column. */
+  /**
+   * Column that places a row on the pipe's axis, for windows and for reading by range: a timestamp or date column, or a
+   * declared int64 or uint64 column. With an integer column `begin`, `end`, `chunk` and `backtrack` are integers, too.
+   */
   datetime: string;
   /** Columns that make a row unique; of rows equal in them the newest is seen. Empty: every row counts. */
   index: string[];
@@ -19,11 +22,14 @@ export interface PipeParameters {
   target: string;
   /** When to sync: `every 1h`, `cron 15 3 * * * Europe/Berlin`, or `manual`. Default `manual`. */
   schedule: string;
-  /** Length of one window. Default `1d`, at least `1m`. */
+  /** Length of one window. Default `1d`, at least `1m`; on an axis of integers a number, default `100000`, at least `1`. */
   chunk: string;
-  /** First moment worth fetching, RFC 3339. Required before the first sync. */
+  /** First moment worth fetching, RFC 3339, or the first integer. Required before the first sync. */
   begin: string;
-  /** End of what is worth fetching, exclusive, RFC 3339. Empty: now. */
+  /**
+   * End of what is worth fetching, exclusive, RFC 3339. Empty: now. On an axis of integers it says that the source reaches
+   * to here; empty: windows open one after another, as far as the source is found to reach.
+   */
   end: string;
   /** How far behind the newest window finished ones are fetched again. Default `0s`. */
   backtrack: string;

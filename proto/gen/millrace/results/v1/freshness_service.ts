@@ -54,6 +54,8 @@ export interface PipeFreshness {
   objectiveSeconds: number;
   /** Whether the age is over the objective. A paused pipe grows old, too. */
   late: boolean;
+  /** Why there is no figure: an axis of integers has no now, so its pipe has no age and is never late. Empty: there is one. */
+  unknown?: string | undefined;
 }
 
 function createBaseListFreshnessRequest(): ListFreshnessRequest {
@@ -215,7 +217,7 @@ export const ListFreshnessResponse: MessageFns<ListFreshnessResponse> = {
 };
 
 function createBasePipeFreshness(): PipeFreshness {
-  return { name: "", fetchedUntil: undefined, ageSeconds: 0, objectiveSeconds: 0, late: false };
+  return { name: "", fetchedUntil: undefined, ageSeconds: 0, objectiveSeconds: 0, late: false, unknown: undefined };
 }
 
 export const PipeFreshness: MessageFns<PipeFreshness> = {
@@ -234,6 +236,9 @@ export const PipeFreshness: MessageFns<PipeFreshness> = {
     }
     if (message.late !== false) {
       writer.uint32(40).bool(message.late);
+    }
+    if (message.unknown !== undefined) {
+      writer.uint32(50).string(message.unknown);
     }
     return writer;
   },
@@ -291,6 +296,14 @@ export const PipeFreshness: MessageFns<PipeFreshness> = {
             message.late = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unknown = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -315,6 +328,7 @@ export const PipeFreshness: MessageFns<PipeFreshness> = {
     message.ageSeconds = object.ageSeconds ?? 0;
     message.objectiveSeconds = object.objectiveSeconds ?? 0;
     message.late = object.late ?? false;
+    message.unknown = object.unknown ?? undefined;
     return message;
   },
 };

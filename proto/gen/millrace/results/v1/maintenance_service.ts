@@ -36,6 +36,12 @@ export interface VerifyPipeRequest {
     | undefined;
   /** Mark windows with a problem as STALE, so that the next sync fetches them again. */
   repair: boolean;
+  /** `begin` on an axis of integers: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 /** One window that was fetched. */
@@ -64,6 +70,12 @@ export interface VerifyPipeResponse {
   done: bigint;
   /** Windows in all. */
   total: bigint;
+  /** First position, on an axis of integers. */
+  beginInt?:
+    | string
+    | undefined;
+  /** Last position, exclusive, on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 /** Which windows. */
@@ -75,7 +87,15 @@ export interface ClearPipeRequest {
     | Timestamp
     | undefined;
   /** Windows that end at or before; absent: all. */
-  end: Timestamp | undefined;
+  end:
+    | Timestamp
+    | undefined;
+  /** `begin` on an axis of integers: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 /** One window that was emptied. */
@@ -94,6 +114,12 @@ export interface ClearPipeResponse {
   done: bigint;
   /** Windows in all. */
   total: bigint;
+  /** First position, on an axis of integers. */
+  beginInt?:
+    | string
+    | undefined;
+  /** Last position, exclusive, on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 /** Which pipe. */
@@ -137,7 +163,15 @@ export interface CopyPipeRequest {
     | Timestamp
     | undefined;
   /** Last moment, exclusive; absent: all. */
-  end: Timestamp | undefined;
+  end:
+    | Timestamp
+    | undefined;
+  /** `begin` where the dataset's axis is an integer column: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` where the dataset's axis is an integer column. */
+  endInt?: string | undefined;
 }
 
 /** Copied. */
@@ -149,7 +183,7 @@ export interface CopyPipeResponse {
 }
 
 function createBaseVerifyPipeRequest(): VerifyPipeRequest {
-  return { name: "", begin: undefined, end: undefined, repair: false };
+  return { name: "", begin: undefined, end: undefined, repair: false, beginInt: undefined, endInt: undefined };
 }
 
 export const VerifyPipeRequest: MessageFns<VerifyPipeRequest> = {
@@ -165,6 +199,12 @@ export const VerifyPipeRequest: MessageFns<VerifyPipeRequest> = {
     }
     if (message.repair !== false) {
       writer.uint32(32).bool(message.repair);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(42).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(50).string(message.endInt);
     }
     return writer;
   },
@@ -214,6 +254,22 @@ export const VerifyPipeRequest: MessageFns<VerifyPipeRequest> = {
             message.repair = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -237,6 +293,8 @@ export const VerifyPipeRequest: MessageFns<VerifyPipeRequest> = {
       : undefined;
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
     message.repair = object.repair ?? false;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
@@ -253,6 +311,8 @@ function createBaseVerifyPipeResponse(): VerifyPipeResponse {
     marked: false,
     done: 0n,
     total: 0n,
+    beginInt: undefined,
+    endInt: undefined,
   };
 }
 
@@ -302,6 +362,12 @@ export const VerifyPipeResponse: MessageFns<VerifyPipeResponse> = {
         throw new globalThis.Error("value provided for field message.total of type int64 too large");
       }
       writer.uint32(80).int64(message.total);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(90).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(98).string(message.endInt);
     }
     return writer;
   },
@@ -399,6 +465,22 @@ export const VerifyPipeResponse: MessageFns<VerifyPipeResponse> = {
             message.total = reader.int64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -428,12 +510,14 @@ export const VerifyPipeResponse: MessageFns<VerifyPipeResponse> = {
     message.marked = object.marked ?? false;
     message.done = (object.done !== undefined && object.done !== null) ? BigInt(object.done) : 0n;
     message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
 
 function createBaseClearPipeRequest(): ClearPipeRequest {
-  return { name: "", begin: undefined, end: undefined };
+  return { name: "", begin: undefined, end: undefined, beginInt: undefined, endInt: undefined };
 }
 
 export const ClearPipeRequest: MessageFns<ClearPipeRequest> = {
@@ -446,6 +530,12 @@ export const ClearPipeRequest: MessageFns<ClearPipeRequest> = {
     }
     if (message.end !== undefined) {
       Timestamp.encode(message.end, writer.uint32(26).fork()).join();
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(34).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(42).string(message.endInt);
     }
     return writer;
   },
@@ -487,6 +577,22 @@ export const ClearPipeRequest: MessageFns<ClearPipeRequest> = {
             message.end = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -509,12 +615,14 @@ export const ClearPipeRequest: MessageFns<ClearPipeRequest> = {
       ? Timestamp.fromPartial(object.begin)
       : undefined;
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
 
 function createBaseClearPipeResponse(): ClearPipeResponse {
-  return { begin: undefined, end: undefined, rows: 0n, done: 0n, total: 0n };
+  return { begin: undefined, end: undefined, rows: 0n, done: 0n, total: 0n, beginInt: undefined, endInt: undefined };
 }
 
 export const ClearPipeResponse: MessageFns<ClearPipeResponse> = {
@@ -542,6 +650,12 @@ export const ClearPipeResponse: MessageFns<ClearPipeResponse> = {
         throw new globalThis.Error("value provided for field message.total of type int64 too large");
       }
       writer.uint32(40).int64(message.total);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(50).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(58).string(message.endInt);
     }
     return writer;
   },
@@ -599,6 +713,22 @@ export const ClearPipeResponse: MessageFns<ClearPipeResponse> = {
             message.total = reader.int64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -623,6 +753,8 @@ export const ClearPipeResponse: MessageFns<ClearPipeResponse> = {
     message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
     message.done = (object.done !== undefined && object.done !== null) ? BigInt(object.done) : 0n;
     message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
@@ -899,7 +1031,7 @@ export const CountDuplicatesResponse: MessageFns<CountDuplicatesResponse> = {
 };
 
 function createBaseCopyPipeRequest(): CopyPipeRequest {
-  return { name: "", target: "", begin: undefined, end: undefined };
+  return { name: "", target: "", begin: undefined, end: undefined, beginInt: undefined, endInt: undefined };
 }
 
 export const CopyPipeRequest: MessageFns<CopyPipeRequest> = {
@@ -915,6 +1047,12 @@ export const CopyPipeRequest: MessageFns<CopyPipeRequest> = {
     }
     if (message.end !== undefined) {
       Timestamp.encode(message.end, writer.uint32(34).fork()).join();
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(42).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(50).string(message.endInt);
     }
     return writer;
   },
@@ -964,6 +1102,22 @@ export const CopyPipeRequest: MessageFns<CopyPipeRequest> = {
             message.end = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -987,6 +1141,8 @@ export const CopyPipeRequest: MessageFns<CopyPipeRequest> = {
       ? Timestamp.fromPartial(object.begin)
       : undefined;
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };

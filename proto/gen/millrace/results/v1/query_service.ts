@@ -84,6 +84,12 @@ export interface ReadRowsRequest {
   where: string[];
   /** Columns to sort by, each with `desc` behind it or not: `temp desc,city`. Empty: by time, then by index columns. */
   orderBy: string;
+  /** `begin` where the dataset's axis is an integer column: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` where the dataset's axis is an integer column. */
+  endInt?: string | undefined;
 }
 
 /** Which rows, and how they are written. */
@@ -111,6 +117,12 @@ export interface ExportRowsRequest {
    * ndjson.
    */
   format: string;
+  /** `begin` where the dataset's axis is an integer column: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` where the dataset's axis is an integer column. */
+  endInt?: string | undefined;
 }
 
 /** A piece of the file. Over HTTP the pieces are the body. */
@@ -438,7 +450,18 @@ export const ResultColumn: MessageFns<ResultColumn> = {
 };
 
 function createBaseReadRowsRequest(): ReadRowsRequest {
-  return { name: "", begin: undefined, end: undefined, pageSize: 0, pageToken: "", select: [], where: [], orderBy: "" };
+  return {
+    name: "",
+    begin: undefined,
+    end: undefined,
+    pageSize: 0,
+    pageToken: "",
+    select: [],
+    where: [],
+    orderBy: "",
+    beginInt: undefined,
+    endInt: undefined,
+  };
 }
 
 export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
@@ -466,6 +489,12 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
     }
     if (message.orderBy !== "") {
       writer.uint32(66).string(message.orderBy);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(74).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(82).string(message.endInt);
     }
     return writer;
   },
@@ -547,6 +576,22 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
             message.orderBy = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -574,12 +619,25 @@ export const ReadRowsRequest: MessageFns<ReadRowsRequest> = {
     message.select = object.select?.map((e) => e) || [];
     message.where = object.where?.map((e) => e) || [];
     message.orderBy = object.orderBy ?? "";
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
 
 function createBaseExportRowsRequest(): ExportRowsRequest {
-  return { name: "", begin: undefined, end: undefined, select: [], where: [], orderBy: "", limit: 0n, format: "" };
+  return {
+    name: "",
+    begin: undefined,
+    end: undefined,
+    select: [],
+    where: [],
+    orderBy: "",
+    limit: 0n,
+    format: "",
+    beginInt: undefined,
+    endInt: undefined,
+  };
 }
 
 export const ExportRowsRequest: MessageFns<ExportRowsRequest> = {
@@ -610,6 +668,12 @@ export const ExportRowsRequest: MessageFns<ExportRowsRequest> = {
     }
     if (message.format !== "") {
       writer.uint32(66).string(message.format);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(74).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(82).string(message.endInt);
     }
     return writer;
   },
@@ -691,6 +755,22 @@ export const ExportRowsRequest: MessageFns<ExportRowsRequest> = {
             message.format = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -718,6 +798,8 @@ export const ExportRowsRequest: MessageFns<ExportRowsRequest> = {
     message.orderBy = object.orderBy ?? "";
     message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
     message.format = object.format ?? "";
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };

@@ -75,6 +75,12 @@ export interface Run {
   rejected: bigint;
   /** Instructions that a metered plugin ran: the same for the same work. 0 when it is not metered. */
   gas: bigint;
+  /** First position of the window, on an axis of integers. */
+  beginInt?:
+    | string
+    | undefined;
+  /** Last position of the window, exclusive, on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 export interface Run_HostCallsEntry {
@@ -124,6 +130,8 @@ function createBaseRun(): Run {
     executor: "",
     rejected: 0n,
     gas: 0n,
+    beginInt: undefined,
+    endInt: undefined,
   };
 }
 
@@ -227,6 +235,12 @@ export const Run: MessageFns<Run> = {
         throw new globalThis.Error("value provided for field message.gas of type int64 too large");
       }
       writer.uint32(208).int64(message.gas);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(218).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(226).string(message.endInt);
     }
     return writer;
   },
@@ -455,6 +469,22 @@ export const Run: MessageFns<Run> = {
             message.gas = reader.int64() as bigint;
             continue;
           }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -516,6 +546,8 @@ export const Run: MessageFns<Run> = {
     message.executor = object.executor ?? "";
     message.rejected = (object.rejected !== undefined && object.rejected !== null) ? BigInt(object.rejected) : 0n;
     message.gas = (object.gas !== undefined && object.gas !== null) ? BigInt(object.gas) : 0n;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };

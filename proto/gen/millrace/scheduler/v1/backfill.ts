@@ -90,6 +90,12 @@ export interface Backfill {
     | undefined;
   /** Rows of the windows of the range that are done. Output only. */
   rows: bigint;
+  /** `begin` on an axis of integers: a decimal number; empty: the pipe's begin. */
+  beginInt: string;
+  /** `end` on an axis of integers; empty: as far as the source is known to reach. */
+  endInt: string;
+  /** `next` on an axis of integers. Output only. */
+  nextInt: string;
 }
 
 function createBaseBackfill(): Backfill {
@@ -112,6 +118,9 @@ function createBaseBackfill(): Backfill {
     createTime: undefined,
     updateTime: undefined,
     rows: 0n,
+    beginInt: "",
+    endInt: "",
+    nextInt: "",
   };
 }
 
@@ -188,6 +197,15 @@ export const Backfill: MessageFns<Backfill> = {
         throw new globalThis.Error("value provided for field message.rows of type int64 too large");
       }
       writer.uint32(144).int64(message.rows);
+    }
+    if (message.beginInt !== "") {
+      writer.uint32(154).string(message.beginInt);
+    }
+    if (message.endInt !== "") {
+      writer.uint32(162).string(message.endInt);
+    }
+    if (message.nextInt !== "") {
+      writer.uint32(170).string(message.nextInt);
     }
     return writer;
   },
@@ -349,6 +367,30 @@ export const Backfill: MessageFns<Backfill> = {
             message.rows = reader.int64() as bigint;
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.nextInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -392,6 +434,9 @@ export const Backfill: MessageFns<Backfill> = {
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
     message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.beginInt = object.beginInt ?? "";
+    message.endInt = object.endInt ?? "";
+    message.nextInt = object.nextInt ?? "";
     return message;
   },
 };

@@ -36,7 +36,10 @@ export namespace JobKind {
   export type UNRECOGNIZED = typeof JobKind.UNRECOGNIZED;
 }
 
-/** One piece of work in the queue `jobs`. Times are microseconds since the epoch. */
+/**
+ * One piece of work in the queue `jobs`. Times are microseconds since the epoch. Windows on an axis of integers have their
+ * bounds in the fields `…_int`, as decimal numbers, and 0 in those of time.
+ */
 export interface Job {
   /** Deterministic: the same work has the same id, whoever sends it. */
   runId: string;
@@ -70,6 +73,14 @@ export interface Job {
   verify: boolean;
   /** With `verify`: what differs takes the place of what is stored, at once. */
   repair: boolean;
+  /** First position of the window on an axis of integers; empty: the axis is time. */
+  beginInt: string;
+  /** Last position of the window, exclusive. */
+  endInt: string;
+  /** Up to where the source is asked. */
+  untilInt: string;
+  /** Up to where the source is known to reach. */
+  reachInt: string;
 }
 
 function createBaseJob(): Job {
@@ -90,6 +101,10 @@ function createBaseJob(): Job {
     traceparent: "",
     verify: false,
     repair: false,
+    beginInt: "",
+    endInt: "",
+    untilInt: "",
+    reachInt: "",
   };
 }
 
@@ -160,6 +175,18 @@ export const Job: MessageFns<Job> = {
     }
     if (message.repair !== false) {
       writer.uint32(128).bool(message.repair);
+    }
+    if (message.beginInt !== "") {
+      writer.uint32(138).string(message.beginInt);
+    }
+    if (message.endInt !== "") {
+      writer.uint32(146).string(message.endInt);
+    }
+    if (message.untilInt !== "") {
+      writer.uint32(154).string(message.untilInt);
+    }
+    if (message.reachInt !== "") {
+      writer.uint32(162).string(message.reachInt);
     }
     return writer;
   },
@@ -305,6 +332,38 @@ export const Job: MessageFns<Job> = {
             message.repair = reader.bool();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.untilInt = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.reachInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -338,6 +397,10 @@ export const Job: MessageFns<Job> = {
     message.traceparent = object.traceparent ?? "";
     message.verify = object.verify ?? false;
     message.repair = object.repair ?? false;
+    message.beginInt = object.beginInt ?? "";
+    message.endInt = object.endInt ?? "";
+    message.untilInt = object.untilInt ?? "";
+    message.reachInt = object.reachInt ?? "";
     return message;
   },
 };

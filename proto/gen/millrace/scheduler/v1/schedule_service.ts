@@ -37,6 +37,16 @@ export interface SyncPipeRequest {
     | undefined;
   /** Also windows that are done. False: only missing, failed, stale and unfinished ones. */
   refetch: boolean;
+  /** `begin` on an axis of integers: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` on an axis of integers; empty: as far as the source is known to reach, and on from there. */
+  endInt?:
+    | string
+    | undefined;
+  /** Goes on with the sync that answered this `due_time`: what was fetched since then is not fetched again. */
+  since?: Timestamp | undefined;
 }
 
 /** What was queued. */
@@ -45,6 +55,8 @@ export interface SyncPipeResponse {
   windows: Window[];
   /** Windows in the range that needed nothing. */
   skipped: number;
+  /** When it was asked for. */
+  dueTime?: Timestamp | undefined;
 }
 
 /** Which windows of which pipe, and how fast. */
@@ -63,6 +75,12 @@ export interface BackfillPipeRequest {
   refetch: boolean;
   /** At most this many windows a minute; 0 means 60, at most 60,000. */
   windowsPerMinute: number;
+  /** `begin` on an axis of integers: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` on an axis of integers; empty: as far as the source is known to reach. */
+  endInt?: string | undefined;
 }
 
 /** How far it is. */
@@ -95,6 +113,12 @@ export interface VerifyPipeSourceRequest {
     | undefined;
   /** Replace the rows of windows that differ. */
   repair: boolean;
+  /** `begin` on an axis of integers: a decimal number. */
+  beginInt?:
+    | string
+    | undefined;
+  /** `end` on an axis of integers. */
+  endInt?: string | undefined;
 }
 
 /** What was queued. */
@@ -194,7 +218,15 @@ export interface RedriveJobResponse {
 }
 
 function createBaseSyncPipeRequest(): SyncPipeRequest {
-  return { name: "", begin: undefined, end: undefined, refetch: false };
+  return {
+    name: "",
+    begin: undefined,
+    end: undefined,
+    refetch: false,
+    beginInt: undefined,
+    endInt: undefined,
+    since: undefined,
+  };
 }
 
 export const SyncPipeRequest: MessageFns<SyncPipeRequest> = {
@@ -210,6 +242,15 @@ export const SyncPipeRequest: MessageFns<SyncPipeRequest> = {
     }
     if (message.refetch !== false) {
       writer.uint32(32).bool(message.refetch);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(42).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(50).string(message.endInt);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(message.since, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -259,6 +300,30 @@ export const SyncPipeRequest: MessageFns<SyncPipeRequest> = {
             message.refetch = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.since = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -282,12 +347,17 @@ export const SyncPipeRequest: MessageFns<SyncPipeRequest> = {
       : undefined;
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
     message.refetch = object.refetch ?? false;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
+    message.since = (object.since !== undefined && object.since !== null)
+      ? Timestamp.fromPartial(object.since)
+      : undefined;
     return message;
   },
 };
 
 function createBaseSyncPipeResponse(): SyncPipeResponse {
-  return { windows: [], skipped: 0 };
+  return { windows: [], skipped: 0, dueTime: undefined };
 }
 
 export const SyncPipeResponse: MessageFns<SyncPipeResponse> = {
@@ -297,6 +367,9 @@ export const SyncPipeResponse: MessageFns<SyncPipeResponse> = {
     }
     if (message.skipped !== 0) {
       writer.uint32(16).int32(message.skipped);
+    }
+    if (message.dueTime !== undefined) {
+      Timestamp.encode(message.dueTime, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -330,6 +403,14 @@ export const SyncPipeResponse: MessageFns<SyncPipeResponse> = {
             message.skipped = reader.int32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.dueTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -349,12 +430,23 @@ export const SyncPipeResponse: MessageFns<SyncPipeResponse> = {
     const message = createBaseSyncPipeResponse();
     message.windows = object.windows?.map((e) => Window.fromPartial(e)) || [];
     message.skipped = object.skipped ?? 0;
+    message.dueTime = (object.dueTime !== undefined && object.dueTime !== null)
+      ? Timestamp.fromPartial(object.dueTime)
+      : undefined;
     return message;
   },
 };
 
 function createBaseBackfillPipeRequest(): BackfillPipeRequest {
-  return { name: "", begin: undefined, end: undefined, refetch: false, windowsPerMinute: 0 };
+  return {
+    name: "",
+    begin: undefined,
+    end: undefined,
+    refetch: false,
+    windowsPerMinute: 0,
+    beginInt: undefined,
+    endInt: undefined,
+  };
 }
 
 export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
@@ -373,6 +465,12 @@ export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
     }
     if (message.windowsPerMinute !== 0) {
       writer.uint32(40).int32(message.windowsPerMinute);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(50).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(58).string(message.endInt);
     }
     return writer;
   },
@@ -430,6 +528,22 @@ export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
             message.windowsPerMinute = reader.int32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -454,6 +568,8 @@ export const BackfillPipeRequest: MessageFns<BackfillPipeRequest> = {
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
     message.refetch = object.refetch ?? false;
     message.windowsPerMinute = object.windowsPerMinute ?? 0;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };
@@ -586,7 +702,7 @@ export const BackfillPipeResponse: MessageFns<BackfillPipeResponse> = {
 };
 
 function createBaseVerifyPipeSourceRequest(): VerifyPipeSourceRequest {
-  return { name: "", begin: undefined, end: undefined, repair: false };
+  return { name: "", begin: undefined, end: undefined, repair: false, beginInt: undefined, endInt: undefined };
 }
 
 export const VerifyPipeSourceRequest: MessageFns<VerifyPipeSourceRequest> = {
@@ -602,6 +718,12 @@ export const VerifyPipeSourceRequest: MessageFns<VerifyPipeSourceRequest> = {
     }
     if (message.repair !== false) {
       writer.uint32(32).bool(message.repair);
+    }
+    if (message.beginInt !== undefined) {
+      writer.uint32(42).string(message.beginInt);
+    }
+    if (message.endInt !== undefined) {
+      writer.uint32(50).string(message.endInt);
     }
     return writer;
   },
@@ -651,6 +773,22 @@ export const VerifyPipeSourceRequest: MessageFns<VerifyPipeSourceRequest> = {
             message.repair = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -674,6 +812,8 @@ export const VerifyPipeSourceRequest: MessageFns<VerifyPipeSourceRequest> = {
       : undefined;
     message.end = (object.end !== undefined && object.end !== null) ? Timestamp.fromPartial(object.end) : undefined;
     message.repair = object.repair ?? false;
+    message.beginInt = object.beginInt ?? undefined;
+    message.endInt = object.endInt ?? undefined;
     return message;
   },
 };

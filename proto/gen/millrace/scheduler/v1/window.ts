@@ -38,8 +38,9 @@ export namespace WindowState {
 }
 
 /**
- * One stretch [begin, end) of a pipe's time, on the grid of its chunk size. It is the unit of fetching and of
- * replacement: fetched again, its rows change all at once.
+ * One stretch [begin, end) of a pipe's axis, on the grid of its chunk size. It is the unit of fetching and of
+ * replacement: fetched again, its rows change all at once. On an axis of integers `begin_int` and `end_int` are set, and
+ * `begin` and `end` are not.
  */
 export interface Window {
   /** First moment, inclusive. */
@@ -79,7 +80,22 @@ export interface Window {
   /** Names the results of the windows that it was made from, of a pipe that comes after others. */
   inputs: string;
   /** What the source said when it was last asked whether the rows are still the same. */
-  verification: Verification | undefined;
+  verification:
+    | Verification
+    | undefined;
+  /** First position on an axis of integers, inclusive: a decimal number. Empty: the axis is time. */
+  beginInt: string;
+  /** Last position on an axis of integers, exclusive. */
+  endInt: string;
+  /**
+   * On an axis of integers: up to where the source was known to reach when it was asked. Before `end_int`, the window is
+   * asked for again until the source has passed its end.
+   */
+  fetchedUntilInt: string;
+  /** On an axis of integers: the `watermark` that the source answered. Empty: it did not say. */
+  watermarkInt: string;
+  /** On an axis of integers: the due moment of the sync that goes on after it, as far as the source reaches. Absent: none. */
+  syncTime: Timestamp | undefined;
 }
 
 /** The rows of a window against the source's. */
@@ -124,6 +140,11 @@ function createBaseWindow(): Window {
     result: "",
     inputs: "",
     verification: undefined,
+    beginInt: "",
+    endInt: "",
+    fetchedUntilInt: "",
+    watermarkInt: "",
+    syncTime: undefined,
   };
 }
 
@@ -176,6 +197,21 @@ export const Window: MessageFns<Window> = {
     }
     if (message.verification !== undefined) {
       Verification.encode(message.verification, writer.uint32(114).fork()).join();
+    }
+    if (message.beginInt !== "") {
+      writer.uint32(122).string(message.beginInt);
+    }
+    if (message.endInt !== "") {
+      writer.uint32(130).string(message.endInt);
+    }
+    if (message.fetchedUntilInt !== "") {
+      writer.uint32(138).string(message.fetchedUntilInt);
+    }
+    if (message.watermarkInt !== "") {
+      writer.uint32(146).string(message.watermarkInt);
+    }
+    if (message.syncTime !== undefined) {
+      Timestamp.encode(message.syncTime, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -305,6 +341,46 @@ export const Window: MessageFns<Window> = {
             message.verification = Verification.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.beginInt = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.endInt = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.fetchedUntilInt = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.watermarkInt = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.syncTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -345,6 +421,13 @@ export const Window: MessageFns<Window> = {
     message.inputs = object.inputs ?? "";
     message.verification = (object.verification !== undefined && object.verification !== null)
       ? Verification.fromPartial(object.verification)
+      : undefined;
+    message.beginInt = object.beginInt ?? "";
+    message.endInt = object.endInt ?? "";
+    message.fetchedUntilInt = object.fetchedUntilInt ?? "";
+    message.watermarkInt = object.watermarkInt ?? "";
+    message.syncTime = (object.syncTime !== undefined && object.syncTime !== null)
+      ? Timestamp.fromPartial(object.syncTime)
       : undefined;
     return message;
   },
