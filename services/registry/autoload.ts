@@ -5,15 +5,17 @@ import { createHash } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import semver from "semver";
 import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { peekManifest } from "./bundle.ts";
-import { peekName } from "./manifest.ts";
+import { peekNames } from "./manifest.ts";
+import { versionName } from "./names.ts";
 import type { PublishRules } from "./plugins.ts";
 import { checkBundle, listPlugin, publish } from "./publishing.ts";
-import type { Store } from "./store.ts";
+import { type Store, versionsOf } from "./store.ts";
 
 const ENDING = ".tgz";
 /** News of changes may get lost, so the directory is looked at anyway. */
@@ -142,7 +144,7 @@ class Autoloader {
       packed = await readFile(join(this.#directory, file));
       const digest = createHash("sha256").update(packed).digest("hex");
       // Known bytes are not published again, so that an instance that was deleted stays so over restarts.
-      if (!(await this.#store.versions.list()).some((version) => version.bundleDigest === digest)) {
+      if (!(await this.#isStored(packed, digest))) {
         const { version } = await publish(
           this.#store,
           await checkBundle(packed, this.#rules.limits),
@@ -159,7 +161,7 @@ class Autoloader {
         return false;
       }
       const manifest = await peekManifest(packed, this.#rules.limits);
-      const plugin = (manifest && peekName(manifest)) || nameOfFile(file);
+      const plugin = (manifest && peekNames(manifest).plugin) || nameOfFile(file);
       this.#log.warn({ file, plugin, reason: fault.message }, "the bundle is broken");
       const before = this.#broken.get(file)?.plugin;
       this.#broken.set(file, { plugin, reason: `${file}: ${fault.message}` });
@@ -167,6 +169,13 @@ class Autoloader {
       await this.#report(plugin);
       return true;
     }
+  }
+
+  async #isStored(packed: Buffer, digest: string): Promise<boolean> {
+    const manifest = await peekManifest(packed, this.#rules.limits);
+    const { plugin, version } = manifest ? peekNames(manifest) : { plugin: "", version: "" };
+    if (plugin === "" || semver.valid(version) === null) return false;
+    return (await this.#store.versions.find(versionName(plugin, version)))?.bundleDigest === digest;
   }
 
   async #mend(file: string): Promise<void> {
@@ -200,7 +209,7 @@ class Autoloader {
         };
         await store.plugins.create({ name, ...empty, ...error, managedBy: "", etag: "", quarantines: [] }, store.now());
       } else if (stored?.latestVersion === "") await store.plugins.remove(name);
-      else if (stored) await listPlugin(store, id);
+      else if (stored) await listPlugin(store, id, await versionsOf(store, id));
     });
   }
 }

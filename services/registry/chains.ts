@@ -59,16 +59,21 @@ function listMistakes(list: readonly string[], field: string, most: number, form
   return mistakes;
 }
 
+/** The pipes that are there, by their full names. */
+export interface Others {
+  get(name: string): { readonly after: readonly string[] } | undefined;
+  names(): Iterable<string>;
+}
+
 /** What is wrong between a pipe and the others. */
-export function chainMistakes(pipe: Pipe, others: readonly Pipe[]): Mistake[] {
+export function chainMistakes(pipe: Pipe, others: Others): Mistake[] {
   const mistakes: Mistake[] = [];
   const id = bare(pipe.name);
-  const afterOf = new Map(others.map((other) => [bare(other.name), namedBy(other)]));
-  afterOf.set(id, namedBy(pipe));
-  for (const [i, parent] of namedBy(pipe).entries()) {
+  const afterOf = (name: string) => (name === id ? parentsOf(pipe) : others.get(`pipes/${name}`)?.after);
+  for (const [i, parent] of parentsOf(pipe).entries()) {
     const field = `parameters.after[${i}]`;
-    if (!afterOf.has(parent)) {
-      const meant = nearest(parent, [...afterOf.keys()]);
+    if (!afterOf(parent)) {
+      const meant = nearest(parent, [...new Set([...[...others.names()].map(bare), id])]);
       const fix = meant ? `did you mean ${shown(meant)}?` : "create that pipe first";
       mistakes.push({ field, problem: `there is no pipe ${parent}`, fix });
       continue;
@@ -84,23 +89,20 @@ export function chainMistakes(pipe: Pipe, others: readonly Pipe[]): Mistake[] {
   return mistakes;
 }
 
-/** Names of pipes that would wait for this one for ever. */
-export const followersOf = (name: string, others: readonly Pipe[]): string[] =>
-  others.filter((other) => namedBy(other).includes(bare(name))).map((other) => other.name);
-
-const namedBy = ({ effective, parameters }: Pipe) => (effective ?? parameters)?.after ?? [];
+/** The ids of the pipes that a pipe comes after. */
+export const parentsOf = ({ effective, parameters }: Pipe): readonly string[] => (effective ?? parameters)?.after ?? [];
 
 /** From `from` by what comes before it to `wanted`, both named. */
 function pathTo(
   wanted: string,
   from: string,
-  afterOf: ReadonlyMap<string, readonly string[]>,
+  afterOf: (id: string) => readonly string[] | undefined,
   seen = new Set<string>(),
 ): string[] | undefined {
   if (from === wanted) return [from];
   if (seen.has(from)) return undefined;
   seen.add(from);
-  for (const next of afterOf.get(from) ?? []) {
+  for (const next of afterOf(from) ?? []) {
     const path = pathTo(wanted, next, afterOf, seen);
     if (path) return [from, ...path];
   }

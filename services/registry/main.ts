@@ -61,7 +61,7 @@ export async function start(config: Config<typeof settings>, { bus, log }: Ports
   await using stack = new AsyncDisposableStack();
   const closing = new AbortController();
   const secretKeys = readSecretKeys(config.secretKey);
-  const store = await openStore(bus, config.widening);
+  const store = stack.use(await openStore(bus, config.widening));
   const limits = { ...BUNDLE_LIMITS, packedBytes: config.bundleMaxMib << 20 };
   const rules = { limits, grants: config.defaultGrants };
   const services = [

@@ -8,7 +8,7 @@ import { contextMistakes } from "./enrichment.ts";
 import { MANIFEST_SCHEMA } from "./manifest-schema.ts";
 import { durationMistakes, filterMistakes } from "./mistakes.ts";
 import { nameMistakes, shown } from "./names.ts";
-import { FALLBACK, fitMistakes, formMistakes, MAX_CALL_MS, merge } from "./parameters.ts";
+import { filled, fitMistakes, formMistakes, MAX_CALL_MS } from "./parameters.ts";
 import { permissionMistakes } from "./permissions.ts";
 import { compileOwnSchema, depthOf, type Json, MAX_DEPTH, schemaMistakes, valueSchemaMistakes } from "./schema.ts";
 
@@ -40,13 +40,13 @@ export function readManifest(bytes: Uint8Array): Manifest {
   return manifest;
 }
 
-/** The plugin's name in a manifest that may be broken otherwise, or "". */
-export function peekName(bytes: Uint8Array): string {
+/** The plugin's name, and its version as it is written, in a manifest that may be broken otherwise; "" for none. */
+export function peekNames(bytes: Uint8Array): { readonly plugin: string; readonly version: string } {
   try {
-    const name = text(parse(bytes).name);
-    return nameMistakes(name, "name").length ? "" : name;
+    const { name, version } = parse(bytes);
+    return { plugin: nameMistakes(text(name), "name").length ? "" : text(name), version: text(version) };
   } catch {
-    return "";
+    return { plugin: "", version: "" };
   }
 }
 
@@ -242,11 +242,11 @@ function meaningMistakes(m: Manifest): Mistake[] {
   if (fetch) {
     mistakes.push(...formMistakes(fetch, "interfaces.fetch"));
     // Without `register` these are all the defaults there are, so they must fit together by themselves.
-    mistakes.push(...fitMistakes(merge(fetch, FALLBACK), "interfaces.fetch"));
+    mistakes.push(...fitMistakes(filled(fetch), "interfaces.fetch"));
   }
   if (sync) {
     mistakes.push(...formMistakes(sync, "interfaces.sync"));
-    mistakes.push(...fitMistakes(merge(sync, fetch, FALLBACK), "interfaces.sync"));
+    mistakes.push(...fitMistakes(filled(sync, fetch), "interfaces.sync"));
   }
   for (const [name, declared] of Object.entries({ register, before_sync: beforeSync, after_sync: afterSync })) {
     if (!declared || fetch || sync) continue;

@@ -1,7 +1,7 @@
 /** The parameters of a pipe: which are accepted, and how three layers of them become what holds. Pure. */
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { Mistake } from "../kit/fault.ts";
-import { parseTime } from "../kit/time.ts";
+import { axisAmong, isInteger, lastPosition, parseDistance, parsePosition, parseTime } from "../kit/time.ts";
 import { collect, durationMistakes, scheduleMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
 import { referenceMistakes } from "./references.ts";
@@ -17,6 +17,8 @@ const ARRAY = /^array\((.+)\)$/;
 const PLAIN_TYPES = ["string", "int64", "uint64", "float64", "bool", "timestamp", "date", "uuid", "json"];
 const DECIMAL = /^decimal\((\d{1,2}),\s?(\d{1,2})\)$/;
 const MAX_DECIMAL_DIGITS = 76;
+/** What a column that windows lie on may be. */
+const AXES = ["timestamp", "date", "int64", "uint64"];
 /** A name that needs no thought in SQL; `_` in front is kept for Millrace's own columns. */
 const COLUMN = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 const DATASET = /^[a-z][a-z0-9_]{0,127}$/;
@@ -58,6 +60,9 @@ export const FALLBACK: PipeParameters = {
   attempts: 3,
 };
 
+/** The same on an axis of integers. */
+const INTEGER_FALLBACK: PipeParameters = { ...FALLBACK, chunk: "100000", backtrack: "0" };
+
 /** What becomes of rows that do not fit; "" is evolve without declared columns and freeze with them. */
 const SCHEMAS = ["evolve", "freeze", "reject"];
 
@@ -69,6 +74,12 @@ export function merge(...layers: readonly (PipeParameters | undefined)[]): PipeP
     if (said) merged[key] = said[key];
   }
   return merged as unknown as PipeParameters;
+}
+
+/** The layers, and below them what goes with the axis that they make. */
+export function filled(...layers: readonly (PipeParameters | undefined)[]): PipeParameters {
+  const said = merge(...layers);
+  return merge(said, axisAmong(said.columns, said.datetime) === "time" ? FALLBACK : INTEGER_FALLBACK);
 }
 
 const isEmpty = (value: string | number | readonly unknown[] | Readonly<Record<string, unknown>>) =>
@@ -83,8 +94,13 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
   }
   if (p.target !== "") mistakes.push(...datasetMistakes(p.target, at("target")));
   if (p.schedule !== "") mistakes.push(...scheduleMistakes(p.schedule, at("schedule"), { manual: true }));
-  if (p.chunk !== "") mistakes.push(...durationMistakes(p.chunk, at("chunk"), MINUTE_MS, MAX_SPAN_MS));
-  if (p.backtrack !== "") mistakes.push(...durationMistakes(p.backtrack, at("backtrack"), 0, MAX_SPAN_MS));
+  // Whether integers or times are meant, the columns say, and these may be in another layer.
+  if (p.chunk === "0") mistakes.push({ field: at("chunk"), problem: "is 0", fix: "at least 1" });
+  for (const [name, leastMs] of [["chunk", MINUTE_MS] as const, ["backtrack", 0] as const]) {
+    if (p[name] === "") continue;
+    if (isInteger(p[name])) collect(mistakes, () => parseDistance("uint64", p[name], at(name)));
+    else mistakes.push(...durationMistakes(p[name], at(name), leastMs, MAX_SPAN_MS));
+  }
   if (p.timeout !== "") mistakes.push(...durationMistakes(p.timeout, at("timeout"), 1, MAX_CALL_MS));
   if (p.schema !== "" && !SCHEMAS.includes(p.schema)) {
     const problem = `${shown(p.schema)} is no schema policy`;
@@ -95,7 +111,7 @@ export function formMistakes(p: PipeParameters, field: string): Mistake[] {
     mistakes.push({ field: at("timezone"), problem: `${shown(p.timezone)} is no time zone`, fix });
   }
   for (const name of ["begin", "end"] as const) {
-    if (p[name] !== "") collect(mistakes, () => parseTime(p[name], at(name)));
+    if (p[name] !== "" && !isInteger(p[name])) collect(mistakes, () => parseTime(p[name], at(name)));
   }
   if (p.attempts < 0 || p.attempts > MAX_ATTEMPTS) {
     mistakes.push({ field: at("attempts"), problem: `${p.attempts} is out of range`, fix: `1 to ${MAX_ATTEMPTS}` });
@@ -130,9 +146,9 @@ export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
     mistakes.push({ field: `${field}.schema`, problem: `${p.schema} needs columns`, fix });
   }
   const timeType = p.datetime === "" ? undefined : refer(p.datetime, "datetime");
-  if (timeType !== undefined && timeType !== "timestamp" && timeType !== "date") {
+  if (timeType !== undefined && !AXES.includes(timeType)) {
     const problem = `${shown(p.datetime)} is a column of type ${timeType}`;
-    mistakes.push({ field: `${field}.datetime`, problem, fix: "name a timestamp or date column" });
+    mistakes.push({ field: `${field}.datetime`, problem, fix: "name a timestamp, date, int64 or uint64 column" });
   }
   for (const [i, name] of p.index.entries()) {
     const type = refer(name, `index[${i}]`) ?? "";
@@ -141,12 +157,20 @@ export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
       mistakes.push({ field: `${field}.index[${i}]`, problem, fix: "index by a plain column" });
     }
   }
-  const [begin, end] = [p.begin, p.end].map((time) =>
-    time === "" ? undefined : collect([], () => parseTime(time, "")),
+  const axis = axisAmong(p.columns, p.datetime);
+  const [begin, end] = (["begin", "end"] as const).map((name) =>
+    p[name] === "" ? undefined : collect(mistakes, () => parsePosition(axis, p[name], `${field}.${name}`)),
   );
+  for (const name of ["chunk", "backtrack"] as const) {
+    if (p[name] !== "") collect(mistakes, () => parseDistance(axis, p[name], `${field}.${name}`));
+  }
+  if (begin !== undefined && begin === lastPosition(axis)) {
+    const fix = "a smaller one: an end is exclusive, so no window holds the last integer";
+    mistakes.push({ field: `${field}.begin`, problem: `${p.begin} is the last one of the axis`, fix });
+  }
   if (begin !== undefined && end !== undefined && end <= begin) {
     const problem = `${shown(p.end)} is not after begin (${p.begin})`;
-    mistakes.push({ field: `${field}.end`, problem, fix: "end is exclusive: a later moment" });
+    mistakes.push({ field: `${field}.end`, problem, fix: "end is exclusive: a later one" });
   }
   return [...mistakes, ...storageClashes(p, types, field)];
 }

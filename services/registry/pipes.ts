@@ -7,13 +7,14 @@ import type { PipesServer } from "../../proto/gen/millrace/registry/v1/pipe_serv
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
-import { chainMistakes, followersOf, isSelect, selectMistakes } from "./chains.ts";
+import { chainMistakes, isSelect, selectMistakes } from "./chains.ts";
 import { gridMistakes, regridded } from "./grid.ts";
 import { changedFields, keeperMistakes, noteMistakes, tagMistakes } from "./masks.ts";
 import { nameMistakes, shown } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { datasetMistakes, fitMistakes, formMistakes, merge } from "./parameters.ts";
-import { referenceClashes, referrersOf } from "./references.ts";
+import { link } from "./pipe-facts.ts";
+import { referenceClashes } from "./references.ts";
 import { parseSelector, stateWord } from "./selector.ts";
 import { asReason, fingerprint, groundOf, referredIn, settledPipe, settleReferrers } from "./settling.ts";
 import { partitionMistakes, recut } from "./storage.ts";
@@ -48,8 +49,9 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
     return [...gridMistakes(next, windows), ...(before && cut ? partitionMistakes(before, windows) : [])];
   };
   /** What is wrong between a pipe, as it would be, and the others. */
-  const otherClashes = async (settled: Pipe, plugin: string, others: readonly Pipe[]): Promise<Mistake[]> => {
-    const own = [...holdMistakes(settled), ...(await datasetClashes(store, settled, plugin, others))];
+  const otherClashes = async (settled: Pipe, plugin: string): Promise<Mistake[]> => {
+    const own = [...holdMistakes(settled), ...(await datasetClashes(store, settled, plugin))];
+    const others = await store.pipesBy.look();
     return [...own, ...chainMistakes(settled, others), ...referenceClashes(settled, others)];
   };
 
@@ -89,12 +91,11 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           throw new Fault("precondition", `${instance.plugin} has no fetch and no sync, so ${owner} can have no pipes`);
         }
         const settled = settledPipe(pipe, instance, version, await referredIn(store, pipe));
-        const others = await store.pipes.list();
-        refuse(await otherClashes(settled, instance.plugin, others));
+        refuse(await otherClashes(settled, instance.plugin));
         refuse(await gridClashes(settled));
         const created = await store.pipes.create(settled, store.now());
         // Nobody may refer to what is not there, but one may have been left so by a deletion.
-        await settleReferrers(store, [created.name], others);
+        await settleReferrers(store, [created.name]);
         return { pipe: created };
       });
     },
@@ -123,7 +124,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           refuse([...stated, ...pipeMistakes(next, next.state)]);
           const settled = settledPipe(next, instance, version, await referredIn(store, next));
           const touched = [...fields].some((field) => field.startsWith("parameters"));
-          if (touched) refuse(await otherClashes(settled, instance.plugin, await store.pipes.list()));
+          if (touched) refuse(await otherClashes(settled, instance.plugin));
           moved = !isDeepStrictEqual(settled.effective, current.effective);
           if (touched) refuse(await gridClashes(settled, current));
           return settled;
@@ -137,15 +138,15 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
       await store.alone(async () => {
         const pipe = await store.pipes.get(name);
         if (etag !== "" && etag !== pipe.etag) throw stale(name, etag, pipe.etag);
-        const others = await store.pipes.list();
-        const followers = followersOf(name, others);
+        const others = await store.pipesBy.look();
+        const followers = others.having(link.comingAfter(bare(name)));
         if (followers.length) {
           throw new Fault(
             "precondition",
             `${followers.join(", ")} come after ${name}: take it out of their \`after\` first`,
           );
         }
-        const referrers = referrersOf(new Set([name]), others);
+        const referrers = others.having(link.takingFrom(name));
         if (referrers.length) {
           throw new Fault(
             "precondition",
@@ -171,10 +172,7 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
           const woken = current.state === PipeState.PAUSED ? current.state : PipeState.ENABLED;
           const woke = { ...answered, registered: merge(defaults), state: woken };
           const settled = settledPipe(woke, instance, version, await referredIn(store, woke));
-          mistakes = [
-            ...holdMistakes(settled),
-            ...(await datasetClashes(store, settled, instance.plugin, await store.pipes.list())),
-          ];
+          mistakes = [...holdMistakes(settled), ...(await datasetClashes(store, settled, instance.plugin))];
           if (!mistakes.length) mistakes = await gridClashes(settled, current);
           return mistakes.length ? failed(`the answer of register is not usable\n${asReason(mistakes)}`) : settled;
         });
@@ -217,8 +215,8 @@ function holdMistakes({ effective, dataset }: Pipe): Mistake[] {
 }
 
 /** Pipes may share a dataset when one plugin feeds it and they declare the same columns. */
-async function datasetClashes(store: Store, pipe: Pipe, plugin: string, others: readonly Pipe[]): Promise<Mistake[]> {
-  const sharers = others.filter((p) => p.dataset === pipe.dataset && p.name !== pipe.name);
+async function datasetClashes(store: Store, pipe: Pipe, plugin: string): Promise<Mistake[]> {
+  const sharers = (await store.pipesBy.look()).having(link.feeding(pipe.dataset));
   const mistakes: Mistake[] = [];
   const clash = (other: Pipe, why: string) =>
     mistakes.push({
@@ -231,11 +229,15 @@ async function datasetClashes(store: Store, pipe: Pipe, plugin: string, others: 
       ...[e?.columns, e?.datetime, e?.index, e?.schema, e?.timezone],
       ...[e?.retention, e?.ttl, e?.partition, e?.codec, e?.codecs],
     ]);
-  for (const other of sharers.slice(0, 1)) {
+  for (const name of sharers) {
+    const other = name === pipe.name ? undefined : await store.pipes.find(name);
+    if (!other) continue;
     const owner = other.instance === pipe.instance ? plugin : (await store.instances.find(other.instance))?.plugin;
     if (owner !== plugin) clash(other, `which ${owner ?? "another plugin"} feeds`);
     else if (shape(other) !== shape(pipe))
       clash(other, "whose columns, datetime, index, schema, timezone or storage differ");
+    // They agree with each other.
+    break;
   }
   return mistakes;
 }

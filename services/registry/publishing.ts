@@ -124,8 +124,9 @@ export async function complete(
 ): Promise<string> {
   const { plugin } = pluginAndVersion(version.name);
   const instance = await defaultInstance(store, version, grants, managedBy);
-  await listPlugin(store, plugin, managedBy);
-  await settle(store, `plugins/${plugin}`);
+  const versions = await versionsOf(store, plugin);
+  await listPlugin(store, plugin, versions, managedBy);
+  await settle(store, `plugins/${plugin}`, undefined, versions);
   return instance;
 }
 
@@ -178,11 +179,11 @@ async function defaultInstance(
 ): Promise<string> {
   const plugin = `plugins/${version.manifest?.name}`;
   const name = `instances/${version.manifest?.name}`;
-  const instances = await store.instances.list();
-  const own = instances.filter((i) => i.plugin === plugin);
-  if (own.length) return (own.find((i) => i.name === name) ?? own[0])?.name ?? "";
+  const instances = await store.instancesBy.look();
+  const own = instances.having(plugin);
+  if (own.length) return own.find((instance) => instance === name) ?? own[0] ?? "";
   // The name is free to take; a plugin that comes later does without.
-  if (instances.some((i) => i.name === name)) return "";
+  if (instances.get(name)) return "";
   const instance = {
     name,
     plugin,
@@ -202,16 +203,26 @@ async function defaultInstance(
   return name;
 }
 
-/** Brings the entry of a plugin up to date with its versions; a stored version also ends an error. */
-export async function listPlugin(store: Store, id: string, managedBy = ""): Promise<void> {
-  const newest = latest(await versionsOf(store, id));
-  const facts = {
+/** What the entry of a plugin says of its versions. */
+export function entryOf(versions: readonly PluginVersion[]) {
+  const newest = latest(versions);
+  return {
     latestVersion: newest ? versionOf(newest) : "",
     state: PluginState.ACTIVE,
     stateReason: "",
     description: newest?.manifest?.description ?? "",
     interfaces: namesOf(newest?.manifest?.interfaces),
   };
+}
+
+/** Brings the entry of a plugin up to date with its versions; a stored version also ends an error. */
+export async function listPlugin(
+  store: Store,
+  id: string,
+  versions: readonly PluginVersion[],
+  managedBy = "",
+): Promise<void> {
+  const facts = entryOf(versions);
   const name = `plugins/${id}`;
   const now = store.now();
   if (await store.plugins.find(name))

@@ -22,6 +22,17 @@ const isSet = (value: unknown) =>
 const refsOf = ({ parameters }: Pipe) => Object.entries(parameters?.refs ?? {});
 const targetOf = (reference: string) => REFERENCE.exec(reference)?.[1] ?? "";
 
+/** The pipes that a pipe takes parameters from, each once. */
+export const targetsOf = (pipe: Pipe): readonly string[] => [
+  ...new Set(refsOf(pipe).map(([, reference]) => targetOf(reference))),
+];
+
+/** The pipes that are there. */
+export interface Others {
+  get(name: string): { readonly refs: readonly string[] } | undefined;
+  names(): Iterable<string>;
+}
+
 /** What is wrong with the references of one pipe by themselves. `none` are parameters of which nothing is set. */
 export function referenceMistakes(p: PipeParameters, none: PipeParameters, field: string): Mistake[] {
   const mistakes: Mistake[] = [];
@@ -78,20 +89,19 @@ export function referredBy(pipe: Pipe, none: PipeParameters, find: (name: string
 }
 
 /** What is wrong between a pipe and the others: names nobody has, circles. */
-export function referenceClashes(pipe: Pipe, others: readonly Pipe[]): Mistake[] {
-  const byName = new Map(others.map((other) => [other.name, other]));
-  byName.set(pipe.name, pipe);
+export function referenceClashes(pipe: Pipe, others: Others): Mistake[] {
   const mistakes: Mistake[] = [];
+  const refs = (name: string) => (name === pipe.name ? targetsOf(pipe) : others.get(name)?.refs);
   for (const [name, reference] of refsOf(pipe)) {
     const field = `parameters.refs.${name}`;
     const target = targetOf(reference);
-    if (!byName.has(target)) {
-      const meant = nearest(target, [...byName.keys()]);
+    if (!refs(target)) {
+      const meant = nearest(target, [...new Set([...others.names(), pipe.name])]);
       const fix = meant ? `did you mean ${shown(meant)}?` : "create that pipe first";
       mistakes.push({ field, problem: `there is no ${target}`, fix });
       continue;
     }
-    const path = pathTo(pipe.name, target, byName, new Set());
+    const path = pathTo(pipe.name, target, refs, new Set());
     if (path) {
       const circle = [pipe.name, ...path].join(" → ");
       mistakes.push({ field, problem: `is a circle: ${circle}`, fix: "leave one of them out" });
@@ -103,20 +113,15 @@ export function referenceClashes(pipe: Pipe, others: readonly Pipe[]): Mistake[]
 function pathTo(
   goal: string,
   from: string,
-  byName: ReadonlyMap<string, Pipe>,
+  refs: (name: string) => readonly string[] | undefined,
   seen: Set<string>,
 ): readonly string[] | undefined {
   if (from === goal) return [from];
-  const pipe = byName.get(from);
-  if (!pipe || seen.has(from)) return undefined;
+  if (seen.has(from)) return undefined;
   seen.add(from);
-  for (const [, reference] of refsOf(pipe)) {
-    const rest = pathTo(goal, targetOf(reference), byName, seen);
+  for (const target of refs(from) ?? []) {
+    const rest = pathTo(goal, target, refs, seen);
     if (rest) return [from, ...rest];
   }
   return undefined;
 }
-
-/** Names of the pipes that refer to any of these. */
-export const referrersOf = (names: ReadonlySet<string>, pipes: readonly Pipe[]): string[] =>
-  pipes.filter((pipe) => refsOf(pipe).some(([, ref]) => names.has(targetOf(ref)))).map(({ name }) => name);

@@ -1,12 +1,13 @@
 /** Taking things away: nobody starts anything new, what runs gets time to finish, then the entries go. */
-import { type Instance, InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
+import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { bare, quarantineKey } from "../../proto/names.ts";
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { idOf } from "./names.ts";
-import { settleReferrers } from "./settling.ts";
+import { link } from "./pipe-facts.ts";
+import { instancesOf, settleReferrers } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
 /** For the news to reach those who start runs, before the first look at what runs. */
@@ -65,20 +66,24 @@ export async function removePlugin(store: Store, name: string, removal: Removal)
     const plugin = await store.plugins.get(name);
     if (removal.etag !== "" && removal.etag !== plugin.etag) throw stale(name, removal.etag, plugin.etag);
     const instances = await instancesOf(store, name);
-    if (!removal.cascade) refuseWhileUsed(name, instances);
+    if (!removal.cascade)
+      refuseWhileUsed(
+        name,
+        instances.map((instance) => ({ name: instance })),
+      );
     await store.plugins.change(name, removal.etag, store.now(), (current) => ({
       ...current,
       state: PluginState.DRAINING,
       stateReason: "being deleted",
     }));
-    for (const instance of instances) await markInstance(store, instance.name, "");
+    for (const instance of instances) await markInstance(store, instance, "");
   });
   await finishPlugin(store, name, removal);
 }
 
 export async function finishPlugin(store: Store, name: string, removal: Removal): Promise<void> {
   const instances = await instancesOf(store, name);
-  await Promise.all(instances.map((instance) => finishInstance(store, instance.name, removal)));
+  await Promise.all(instances.map((instance) => finishInstance(store, instance, removal)));
   await store.alone(async () => {
     const versions = await versionsOf(store, idOf(name, "plugins"));
     for (const version of versions) {
@@ -97,18 +102,14 @@ const digestsOf = (version: Awaited<ReturnType<typeof versionsOf>>[number]) => [
   ...[...version.staticFiles, ...version.docs].map(({ digest }) => digest),
 ];
 
-async function instancesOf(store: Store, plugin: string): Promise<Instance[]> {
-  return (await store.instances.list()).filter((instance) => instance.plugin === plugin);
-}
-
 async function usersOf(store: Store, instance: string) {
   const [pipes, pollers, resources] = await Promise.all([
-    store.pipes.list(),
+    store.pipesBy.look(),
     store.pollers.list(),
     store.resources.list(),
   ]);
   return {
-    pipes: pipes.filter((pipe) => pipe.instance === instance),
+    pipes: pipes.having(link.ownedBy(instance)).map((name) => ({ name })),
     pollers: pollers.filter((poller) => poller.instance === instance),
     /** They come and go with the discovery that found them. */
     resources: resources.filter((resource) => resource.origin === instance),

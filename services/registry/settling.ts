@@ -11,8 +11,9 @@ import { isSelect } from "./chains.ts";
 import { grantChanges, type Widening, widens } from "./grants-diff.ts";
 import { gridMistakes, regridded } from "./grid.ts";
 import { idOf } from "./names.ts";
-import { datasetMistakes, datasetOf, FALLBACK, fitMistakes, merge, NONE } from "./parameters.ts";
-import { NOTHING_REFERRED, type Referred, referredBy, referrersOf } from "./references.ts";
+import { datasetMistakes, datasetOf, filled, fitMistakes, merge, NONE } from "./parameters.ts";
+import { link } from "./pipe-facts.ts";
+import { NOTHING_REFERRED, type Referred, referredBy, targetsOf } from "./references.ts";
 import { type Checked, compileSchema, type Json } from "./schema.ts";
 import { partitionMistakes, recut } from "./storage.ts";
 import { type Store, versionsOf } from "./store.ts";
@@ -100,7 +101,7 @@ export function settledPipe(
   { layer, broken }: Referred = NOTHING_REFERRED,
 ): Pipe {
   const { fetch, sync, register } = version?.manifest?.interfaces ?? {};
-  const effective = merge(pipe.parameters, layer, pipe.registered, sync, fetch, FALLBACK);
+  const effective = filled(pipe.parameters, layer, pipe.registered, sync, fetch);
   const dataset = effective.target || datasetOf(idOf(pipe.name, "pipes"));
   const next: Pipe = { ...pipe, effective: { ...effective, refs: {}, target: dataset }, dataset };
   if (pipe.state === PipeState.PAUSED) return next;
@@ -139,8 +140,10 @@ export async function groundOf(store: Store, pipe: Pipe) {
 
 /** What the references of a pipe are worth now. */
 export async function referredIn(store: Store, pipe: Pipe): Promise<Referred> {
-  if (Object.keys(pipe.parameters?.refs ?? {}).length === 0) return NOTHING_REFERRED;
-  const byName = new Map((await store.pipes.list()).map((other) => [other.name, other]));
+  const targets = targetsOf(pipe);
+  if (targets.length === 0) return NOTHING_REFERRED;
+  const found = await Promise.all(targets.map(async (name) => [name, await store.pipes.find(name)] as const));
+  const byName = new Map(found);
   return referredBy(pipe, NONE, (name) => byName.get(name));
 }
 
@@ -157,49 +160,51 @@ async function resettled(store: Store, pipe: Pipe, instance: Instance, version: 
 }
 
 /** Pipes that take parameters from these take them anew, and so on: there are no circles. */
-export async function settleReferrers(
-  store: Store,
-  changed: Iterable<string>,
-  /** All pipes, if they are at hand. */
-  known?: readonly Pipe[],
-): Promise<void> {
-  let names = new Set(changed);
-  for (let pipes = known; names.size > 0; pipes = undefined) {
-    pipes ??= await store.pipes.list();
-    const before = new Map(pipes.map((pipe) => [pipe.name, pipe.etag]));
-    const next = new Set<string>();
-    for (const name of referrersOf(names, pipes)) {
+export async function settleReferrers(store: Store, changed: Iterable<string>): Promise<void> {
+  for (let names = new Set(changed); names.size > 0; ) {
+    const pipes = await store.pipesBy.look();
+    const referrers = new Set([...names].flatMap((name) => pipes.having(link.takingFrom(name))));
+    names = new Set();
+    for (const name of referrers) {
+      let before: string | undefined;
       const pipe = await store.pipes.change(name, "", store.now(), async (current) => {
+        before = current.etag;
         const { instance, version } = await groundOf(store, current);
         return await resettled(store, current, instance, version);
       });
-      if (pipe.etag !== before.get(name)) next.add(name);
+      if (pipe.etag !== before) names.add(name);
     }
-    names = next;
   }
 }
 
+/** Names of the instances of a plugin. */
+export async function instancesOf(store: Store, plugin: string): Promise<readonly string[]> {
+  return (await store.instancesBy.look()).having(plugin);
+}
+
 /** Settles the instances of a plugin (or one of them) and all their pipes. Safe to repeat; writes only what differs. */
-export async function settle(store: Store, plugin: string, only?: string): Promise<void> {
-  const versions = await versionsOf(store, idOf(plugin, "plugins", "plugin"));
-  const instances = (await store.instances.list()).filter((i) => i.plugin === plugin && (!only || i.name === only));
-  const pipes = instances.length ? await store.pipes.list() : [];
-  for (const { name } of instances) {
+export async function settle(
+  store: Store,
+  plugin: string,
+  only?: string,
+  /** Those of the plugin, if they are at hand. */
+  known?: readonly PluginVersion[],
+): Promise<void> {
+  const versions = known ?? (await versionsOf(store, idOf(plugin, "plugins", "plugin")));
+  for (const name of await instancesOf(store, plugin)) {
+    if (only && name !== only) continue;
     const now = store.now();
     const instance = await store.instances.change(name, "", now, (current) =>
       settledInstance(current, versions, store.widening),
     );
     const version = running(instance, versions);
-    const own = pipes.filter((pipe) => pipe.instance === name);
+    const own = (await store.pipesBy.look()).having(link.ownedBy(name));
     for (let i = 0; i < own.length; i += PARALLEL_WRITES) {
       const settled = own.slice(i, i + PARALLEL_WRITES).map((pipe) => {
-        return store.pipes.change(pipe.name, "", now, (current) => resettled(store, current, instance, version));
+        return store.pipes.change(pipe, "", now, (current) => resettled(store, current, instance, version));
       });
       await Promise.all(settled);
     }
-    await settleReferrers(
-      store,
-      own.map((pipe) => pipe.name),
-    );
+    await settleReferrers(store, own);
   }
 }

@@ -3,7 +3,7 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { Window } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import type { Mistake } from "../kit/fault.ts";
-import { parseDuration } from "../kit/time.ts";
+import { axisAmong, parseDuration } from "../kit/time.ts";
 import { collect, durationMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
 
@@ -62,7 +62,7 @@ export function storageMistakes(p: PipeParameters, field: string): Mistake[] {
 
 /** What is wrong between the fields of merged parameters. `types` are those of the declared columns. */
 export function storageClashes(p: PipeParameters, types: ReadonlyMap<string, string>, field: string): Mistake[] {
-  const mistakes: Mistake[] = [];
+  const mistakes = axisAmong(p.columns, p.datetime) === "time" ? [] : timelessMistakes(p, types, field);
   if (p.retention !== "" && p.datetime === "") {
     const fix = "name the time column as datetime, or use ttl, which goes by when rows came";
     mistakes.push({ field: `${field}.retention`, problem: "goes by the time of rows, and datetime is not set", fix });
@@ -81,6 +81,22 @@ export function storageClashes(p: PipeParameters, types: ReadonlyMap<string, str
       const fix = meant ? `did you mean ${shown(meant)}?` : `one of ${[...types.keys()].slice(0, 20).join(", ")}`;
       mistakes.push({ field: at, problem: `${shown(column)} is not among the columns`, fix });
     } else if (type !== undefined) mistakes.push(...codecMistakes(codec, at, type));
+  }
+  return mistakes;
+}
+
+/** What goes by the time of rows has no meaning where rows have a place among integers. */
+function timelessMistakes(p: PipeParameters, types: ReadonlyMap<string, string>, field: string): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const problem = `goes by time, and ${p.datetime} is an ${types.get(p.datetime)} column`;
+  const wrong = (name: string, fix: string) => mistakes.push({ field: `${field}.${name}`, problem, fix });
+  if (p.retention !== "") wrong("retention", "use ttl, which goes by when rows came");
+  if (p.partition === "day" || p.partition === "month") {
+    wrong("partition", "leave it out, which cuts by the month in which rows came; or none");
+  }
+  if (p.freshness !== "") wrong("freshness", "leave it out: without a now there is no age");
+  if (p.timezone !== "" && ![...types.values()].some((type) => /timestamp/.test(type))) {
+    wrong("timezone", "leave it out: there is no timestamp among the columns");
   }
   return mistakes;
 }

@@ -14,8 +14,10 @@ import type { Blobs, Bus, Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { Semaphore } from "../kit/lifecycle.ts";
 import { type RetryPolicy, retry } from "../kit/retry.ts";
+import { type Directory, type Facts, openDirectory } from "./directory.ts";
 import type { Widening } from "./grants-diff.ts";
 import { type Kind, keyOf, nameOfKey } from "./names.ts";
+import { type PipeFacts, pipeFacts } from "./pipe-facts.ts";
 
 /** Tries of a change that others get in the way of. */
 const CHANGE_ATTEMPTS = 8;
@@ -37,6 +39,12 @@ export type CollectionChange<T> =
   | { readonly type: "put"; readonly value: T }
   | { readonly type: "delete"; readonly name: string }
   | { readonly type: "synced" };
+
+/** One of a collection, not decoded yet. */
+export interface Packed<T> {
+  readonly name: string;
+  open(): T;
+}
 
 export class Collection<T extends Owned> {
   readonly #kind: Kind;
@@ -71,6 +79,22 @@ export class Collection<T extends Owned> {
     return values.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** All of them, still packed: what is not opened costs its bytes only. Sorted by name. */
+  async packed(): Promise<Packed<T>[]> {
+    const entries = await retry(READS, () => this.#kv.list(this.#prefix));
+    return entries
+      .map(({ key, value, revision }) => ({
+        name: nameOfKey(this.#kind, key),
+        open: () => this.#open(value, revision),
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Whether writing `b` over `a` would change anything. */
+  same(a: T, b: T): boolean {
+    return Buffer.compare(this.#seal(a), this.#seal({ ...b, updateTime: a.updateTime })) === 0;
+  }
+
   /** Stamps the times. Errors: `exists`. */
   async create(value: T, nowMs: number): Promise<T> {
     const stamp = toTimestamp(nowMs);
@@ -99,7 +123,7 @@ export class Collection<T extends Owned> {
       const current = await this.get(name);
       if (etag !== "" && etag !== current.etag) throw stale(name, etag, current.etag);
       const edited = await edit(current);
-      if (!always && this.#same(current, edited)) return current;
+      if (!always && this.same(current, edited)) return current;
       const next = { ...edited, updateTime: toTimestamp(nowMs) };
       try {
         return withEtag(
@@ -133,14 +157,10 @@ export class Collection<T extends Owned> {
   #seal(value: T): Uint8Array {
     return this.#codec.encode("etag" in value ? { ...value, etag: "" } : value).finish();
   }
-
-  #same(a: T, b: T): boolean {
-    return Buffer.compare(this.#seal(a), this.#seal({ ...b, updateTime: a.updateTime })) === 0;
-  }
 }
 
 /** Everything that the registry keeps. Nothing else writes these buckets. */
-export interface Store {
+export interface Store extends Disposable {
   readonly plugins: Collection<Plugin>;
   readonly versions: Collection<PluginVersion>;
   readonly instances: Collection<Instance>;
@@ -148,6 +168,9 @@ export interface Store {
   readonly pollers: Collection<Poller>;
   readonly resources: Collection<Resource>;
   readonly secrets: Collection<SealedSecret>;
+  /** Instances by their plugin: link `plugins/a`. */
+  readonly instancesBy: Directory<Facts>;
+  readonly pipesBy: Directory<PipeFacts>;
   readonly blobs: Blobs;
   /** The leases of running work; only read here. */
   readonly locks: Kv;
@@ -181,6 +204,16 @@ export async function openStore(bus: Bus, widening: Widening = "hold", now: () =
     ],
   );
   const turn = new Semaphore(1);
+  const instancesBy = openDirectory(
+    instances,
+    (key) => nameOfKey("instances", key),
+    (value) => ({ links: [Instance.decode(value).plugin] }),
+  );
+  const pipesBy = openDirectory(
+    pipes,
+    (key) => nameOfKey("pipes", key),
+    (value) => pipeFacts(Pipe.decode(value)),
+  );
   return {
     plugins: new Collection("plugins", plugins, Plugin, "p"),
     versions: new Collection("versions", plugins, PluginVersion, "v"),
@@ -189,6 +222,8 @@ export async function openStore(bus: Bus, widening: Widening = "hold", now: () =
     pollers: new Collection("pollers", pollers, Poller),
     resources: new Collection("resources", resources, Resource),
     secrets: new Collection("secrets", secrets, SealedSecret),
+    instancesBy,
+    pipesBy,
     blobs,
     locks,
     quarantine,
@@ -199,6 +234,10 @@ export async function openStore(bus: Bus, widening: Widening = "hold", now: () =
     async alone(work) {
       using _ = await turn.acquire();
       return await work();
+    },
+    [Symbol.dispose]() {
+      instancesBy[Symbol.dispose]();
+      pipesBy[Symbol.dispose]();
     },
   };
 }
