@@ -1,5 +1,6 @@
 /** Schedulers on real buses and a real registry: each job once, hand-over, restart, backpressure, requests. */
 import { describe, expect, test } from "vitest";
+import type { Entity } from "../../proto/catalog.ts";
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
 import { PipeState } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { PollerKind, PollerState } from "../../proto/gen/millrace/registry/v1/poller.ts";
@@ -183,6 +184,25 @@ describe.each([
     const standing = await windows.list("up.daily");
     expect(standing.length).toBe(31);
     expect(standing.every(({ window }) => window.state === WindowState.RUNNING)).toBe(true);
+  });
+
+  test("very many pipes that are due at once are queued without waiting for the next tick", async () => {
+    await using ground = await open();
+    const pipes = Array.from({ length: 200 }, (_, i) =>
+      pipe(`up.m${i}`, { schedule: "every 1h", begin: daysAgo(1), end: daysAgo(0), chunk: "1d" }),
+    );
+    const catalog = new Map<string, Entity>([
+      ["instances/up", { $case: "instance", value: instance("up") }],
+      ...pipes.map((value) => [value.name, { $case: "pipe", value }] as const),
+    ]);
+    const queue = await ground.bus.queue(JOBS, JOBS_OPTIONS);
+    const windows = new WindowStore(await ground.bus.kv(BUCKETS.windows));
+    const counts = { sent: 0, repeated: 0, missed: 0, heldBack: 0 };
+    const ports = { catalog, windows, queue, log: silentLog, nowMs: () => Date.now(), holds: () => true, counts };
+    await using term = new Term(1n, ports);
+    await term.tick();
+    await until("all of them are queued", () => counts.sent === pipes.length);
+    expect(await queue.depth()).toBe(pipes.length);
   });
 
   test("what rests is not scheduled; a pipe that waits for register is asked for by a job", async () => {
