@@ -6,14 +6,15 @@ import type { BackfillsServer } from "../../proto/gen/millrace/scheduler/v1/back
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
-import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import { formatTime, microsOf, stretchOf, timestampOf } from "../kit/time.ts";
 import type { BackfillPorts } from "./backfill.ts";
-import { isOver } from "./backfill-store.ts";
+import { isOver, nextOf } from "./backfill-store.ts";
+import { axisOfPipe } from "./jobs.ts";
 import { lookUp } from "./lookup.ts";
-import { timestampMistake, usOfMs } from "./moments.ts";
+import { readSpan, timestampMistake, usOfMs } from "./moments.ts";
 import { MAX_WINDOWS } from "./pipe-sync.ts";
 import { gridOfPipe, whyPipeRests } from "./standing.ts";
-import { gridFloor, gridLength } from "./windows.ts";
+import { existsUntil, gridFloor, gridLength } from "./windows.ts";
 
 const DEFAULT_WINDOWS_A_MINUTE = 60;
 const MAX_WINDOWS_A_MINUTE = 60_000;
@@ -25,35 +26,33 @@ const NAME = /^pipes\/[^/]+\/backfills\/[0-9a-z]{26}$/;
 
 /** Keeps a new backfill. Errors: as `Backfills.CreateBackfill`. */
 export async function createBackfill(
-  { catalog, backfills, nowMs }: BackfillPorts,
+  { catalog, windows, backfills, nowMs }: BackfillPorts,
   parent: string,
   given: Backfill | undefined,
 ): Promise<Backfill> {
-  const { begin, end, expireTime, refetch = false, windowsPerMinute: rate = 0 } = given ?? {};
+  const { expireTime, refetch = false, windowsPerMinute: rate = 0 } = given ?? {};
   const nowUs = usOfMs(nowMs());
-  const expiry = expiryMistakes(expireTime, nowUs);
-  refuse([...pipeMistakes(parent), ...rangeMistakes(begin, end), ...expiry, ...rateMistakes(rate)]);
+  refuse([...pipeMistakes(parent), ...expiryMistakes(expireTime, nowUs), ...rateMistakes(rate)]);
   const pipe = lookUp(catalog, "pipe", parent);
+  const span = readSpan("backfill", axisOfPipe(pipe), given ?? {});
   const why = whyPipeRests(catalog, pipe);
   if (why) throw new Fault("precondition", why);
   const grid = gridOfPipe(pipe);
   const other = (await backfills.list(bare(parent))).find((one) => !isOver(one));
   if (other) throw new Fault("exists", `${other.name} goes on: wait for it, or cancel it`);
-  const endUs = end && microsOf(end) < nowUs ? microsOf(end) : nowUs;
-  const wantedUs = begin ? microsOf(begin) : grid.beginUs;
+  const head = grid.axis === "time" ? undefined : (await windows.index(bare(parent))).head(grid);
+  const range = span.endUs === undefined ? undefined : { beginUs: grid.beginUs, endUs: span.endUs };
+  const existUs = existsUntil(grid, nowUs, head, range);
+  const endUs = span.endUs !== undefined && span.endUs < existUs ? span.endUs : existUs;
+  const wantedUs = span.beginUs ?? grid.beginUs;
   const beginUs = wantedUs > grid.beginUs ? gridFloor(grid, wantedUs) : grid.beginUs;
   const total = gridLength({ ...grid, beginUs }, endUs);
   if (total > MAX_WINDOWS) throw new Fault("precondition", `${total} windows, more than ${MAX_WINDOWS}: ask for fewer`);
   const backfill = Backfill.fromPartial({
     name: `${parent}/backfills/${ulid(nowMs()).toLowerCase()}`,
-    ...{
-      begin: timestampOf(beginUs),
-      end: timestampOf(endUs),
-      refetch,
-      windowsPerMinute: rate || DEFAULT_WINDOWS_A_MINUTE,
-    },
+    ...{ ...stretchOf(grid.axis, beginUs, endUs), refetch, windowsPerMinute: rate || DEFAULT_WINDOWS_A_MINUTE },
     expireTime: expireTime ?? timestampOf(nowUs + EXPIRE_US),
-    ...{ state: BackfillState.RUNNING, total: BigInt(total), next: total > 0 ? timestampOf(beginUs) : undefined },
+    ...{ state: BackfillState.RUNNING, total: BigInt(total), ...nextOf(grid.axis, total > 0 ? beginUs : undefined) },
     ...{ createTime: timestampOf(nowUs), updateTime: timestampOf(nowUs) },
   });
   await backfills.create(backfill, nowUs);
@@ -120,14 +119,6 @@ function rateMistakes(rate: number): Mistake[] {
   if (rate >= 0 && rate <= MAX_WINDOWS_A_MINUTE) return [];
   const fix = `1 to ${MAX_WINDOWS_A_MINUTE}; 0 means ${DEFAULT_WINDOWS_A_MINUTE}`;
   return [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }];
-}
-
-function rangeMistakes(begin: Timestamp | undefined, end: Timestamp | undefined): Mistake[] {
-  const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
-  if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
-  const [from, to] = [begin, end].map((time) => formatTime(microsOf(time)));
-  const fix = "end is exclusive: at least a microsecond later";
-  return [{ field: "end", problem: `${to} is not after begin, ${from}`, fix }];
 }
 
 function expiryMistakes(expire: Timestamp | undefined, nowUs: bigint): Mistake[] {

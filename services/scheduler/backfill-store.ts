@@ -4,7 +4,7 @@ import { bare } from "../../proto/names.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { microsOf, timestampOf } from "../kit/time.ts";
+import { type Axis, microsOf, timestampOf } from "../kit/time.ts";
 import { usOfMs } from "./moments.ts";
 
 /** Racers of one backfill in a row; more is not a race but a bug. */
@@ -76,6 +76,12 @@ export class BackfillStore {
     }
   }
 }
+
+/** The fields for where it goes on; undefined: every window was looked at. */
+export const nextOf = (axis: Axis, nextUs: bigint | undefined) => ({
+  next: axis === "time" && nextUs !== undefined ? timestampOf(nextUs) : undefined,
+  nextInt: axis === "time" || nextUs === undefined ? "" : String(nextUs),
+});
 
 /** `pipes/a.b/backfills/x` → `pipes/a.b`. */
 export const pipeOf = (name: string) => name.split("/").slice(0, 2).join("/");

@@ -5,12 +5,14 @@ import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause } from "../kit/lifecycle.ts";
-import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
-import { type BackfillStore, isOver, pipeOf } from "./backfill-store.ts";
+import { beginOf, endOf, formatTime, microsOf, positionOf } from "../kit/time.ts";
+import { type BackfillStore, isOver, nextOf, pipeOf } from "./backfill-store.ts";
+import { axisOfPipe } from "./jobs.ts";
 import type { SyncedCatalog } from "./lookup.ts";
 import { msOfUs, usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
 import { gridOfPipe, whyPipeRests } from "./standing.ts";
+import { numberFrom } from "./windows.ts";
 
 /** With more jobs than this in the queue, a backfill waits. */
 const ROOM = 16;
@@ -84,14 +86,18 @@ async function step(ports: BackfillPorts, name: string, signal: AbortSignal): Pr
     await write({ waiting: true, message: `waits: ${why}` });
     return LOOK_AGAIN_MS;
   }
-  if (!backfill.next) return endWhenSettled(ports, backfill, write);
+  if (!backfill.next && !backfill.nextInt) return endWhenSettled(ports, backfill, write);
   if ((await ports.queue.depth()) > ROOM) {
     await write({ waiting: true, message: "waits: what is due now goes first" });
     return LOOK_AGAIN_MS;
   }
   const rate = backfill.windowsPerMinute;
   const limit = Math.min(MAX_STEP, Math.max(1, Math.floor(rate / STEPS_A_MINUTE)));
-  const range = { beginUs: microsOf(backfill.next), endUs: microsOf(backfill.end) };
+  if ((backfill.nextInt !== "") !== (axisOfPipe(pipe) !== "time")) {
+    await give("the pipe goes by another axis than it did when this was asked for: create another one");
+    return LOOK_AGAIN_MS;
+  }
+  const range = { beginUs: positionOf(backfill.next, backfill.nextInt), endUs: endOf(backfill) };
   const asked = { dueUs: nowUs, epoch: 0n, manual: true };
   const refetch = backfill.refetch ? { refetch: true, refetchBeforeUs: microsOf(backfill.createTime) } : {};
   let synced: Awaited<ReturnType<typeof syncPipe>>;
@@ -103,14 +109,15 @@ async function step(ports: BackfillPorts, name: string, signal: AbortSignal): Pr
     await give(fault.message);
     return LOOK_AGAIN_MS;
   }
-  const { beginUs, chunkUs } = { beginUs: microsOf(backfill.begin), chunkUs: gridOfPipe(pipe).chunkUs };
-  const next = synced.nextUs === undefined ? undefined : timestampOf(synced.nextUs);
+  const { axis, chunkUs } = gridOfPipe(pipe);
+  const beginUs = beginOf(backfill);
+  const next = nextOf(axis, synced.nextUs);
   const lookedAt = synced.nextUs === undefined ? backfill.total : (synced.nextUs - beginUs) / chunkUs;
   const queued = backfill.queued + BigInt(synced.queued.length);
   const { running: _, ...counts } = await countWindows(ports, backfill);
-  await write({ ...counts, queued, lookedAt, next, waiting: false, message: "" });
+  await write({ ...counts, queued, lookedAt, ...next, waiting: false, message: "" });
   const leftMs = msOfUs(microsOf(backfill.expireTime)) - nowMs();
-  return next ? Math.max(0, Math.min((limit * MINUTE_MS) / rate, leftMs)) : LOOK_AGAIN_MS;
+  return synced.nextUs !== undefined ? Math.max(0, Math.min((limit * MINUTE_MS) / rate, leftMs)) : LOOK_AGAIN_MS;
 }
 
 /** What was paused or cancelled meanwhile stays so; how far it came counts all the same. */
@@ -141,12 +148,13 @@ async function endWhenSettled(
 }
 
 /** How the windows of the range stand by now. */
-async function countWindows({ windows }: SyncPorts, { name, begin, end }: Backfill) {
-  const [beginUs, endUs] = [microsOf(begin), microsOf(end)];
+async function countWindows({ windows }: SyncPorts, backfill: Backfill) {
+  const [beginUs, endUs] = [beginOf(backfill), endOf(backfill)];
   const counts = { done: 0n, failed: 0n, rows: 0n, running: 0 };
-  const index = await windows.index(bare(pipeOf(name)));
-  const { count, begins, ends, rows } = index.whole();
-  const [first, last] = [Number(beginUs), Number(endUs)];
+  const index = await windows.index(bare(pipeOf(backfill.name)));
+  const whole = index.whole();
+  const { count, begins, ends, rows } = whole;
+  const [first, last] = [numberFrom(whole, beginUs), numberFrom(whole, endUs)];
   for (let i = 0; i < count; i += 1) {
     const at = begins[i] as number;
     if (at < first || at >= last || Number.isNaN(ends[i])) continue;
@@ -154,7 +162,7 @@ async function countWindows({ windows }: SyncPorts, { name, begin, end }: Backfi
     counts.rows += BigInt(rows[i] as number);
   }
   for (const { window } of index.live.values()) {
-    const atUs = microsOf(window.begin);
+    const atUs = beginOf(window);
     if (atUs < beginUs || atUs >= endUs) continue;
     if (window.state === WindowState.RUNNING) counts.running += 1;
     if (window.state === WindowState.FAILED) counts.failed += 1n;

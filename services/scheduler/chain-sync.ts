@@ -4,12 +4,12 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
-import { microsOf } from "../kit/time.ts";
+import { type Axis, beginOf, endOf } from "../kit/time.ts";
 import { type OwnWindow, type Parent, type ParentWindow, planChain } from "./chain.ts";
 import { usOfMs } from "./moments.ts";
-import { gridOfPipe } from "./standing.ts";
+import { gridOfPipe, type PipeGrid } from "./standing.ts";
 import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
-import { type StoredWindow, toKnown } from "./window-store.ts";
+import { fetchedUntilOf, type StoredWindow, toKnown } from "./window-store.ts";
 import { gridLength } from "./windows.ts";
 
 /** Every look reads all windows of the pipe and of those before it. */
@@ -21,22 +21,24 @@ const BATCH = 64;
 export async function syncChain(ports: SyncPorts, request: SyncRequest): Promise<Synced> {
   const { pipe, dueUs, range, refetch, refetchBeforeUs, retryFailed = true } = request;
   const grid = gridOfPipe(pipe);
-  const length = gridLength(grid, dueUs);
-  if (length > MAX_WINDOWS) {
-    const advice = "choose a longer chunk or a later begin";
-    throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
-  }
   const [depth, stored, ...parents] = await Promise.all([
     ports.queue.depth(),
     ports.windows.list(bare(pipe.name)),
     ...(pipe.effective?.after ?? []).map((id) => readParent(ports, pipe, id)),
   ]);
+  for (const parent of parents) refuseOtherAxis(grid.axis, parent, pipe);
+  const nowUs = grid.axis === "time" ? dueUs : reachOf(grid.beginUs, parents);
+  const length = gridLength(grid, nowUs);
+  if (length > MAX_WINDOWS) {
+    const advice = "choose a longer chunk or a later begin";
+    throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
+  }
   const plan = planChain({
-    ...{ ...grid, nowUs: dueUs, parents, range, refetch, refetchBeforeUs, retryFailed },
-    own: new Map(stored.map((one) => [microsOf(one.window.begin), ownOf(one)])),
+    ...{ ...grid, nowUs, parents, range, refetch, refetchBeforeUs, retryFailed },
+    own: new Map(stored.map((one) => [beginOf(one.window), ownOf(one)])),
     lostBeforeUs: lostBefore(usOfMs(ports.nowMs()), depth),
   });
-  const byBegin = new Map(stored.map((one) => [microsOf(one.window.begin), one]));
+  const byBegin = new Map(stored.map((one) => [beginOf(one.window), one]));
   const chosen = plan.queue.slice(0, request.limit);
   const queued: Window[] = [];
   for (let at = 0; at < chosen.length; at += BATCH) {
@@ -54,20 +56,34 @@ export async function syncChain(ports: SyncPorts, request: SyncRequest): Promise
   return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
 }
 
-async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<Parent> {
+/** The registry refuses it, but a plugin's new version may have brought another column. */
+function refuseOtherAxis(axis: Axis, parent: Parent & Pick<PipeGrid, "axis">, child: Pipe): void {
+  if ((axis === "time") === (parent.axis === "time")) return;
+  const why = `pipes/${parent.id} goes by ${parent.axis}, and the pipe by ${axis}`;
+  throw new Fault("precondition", `${child.name} cannot come after it: ${why}`);
+}
+
+/** Integers have no now: what exists is what came before. */
+const reachOf = (beginUs: bigint, parents: readonly Parent[]) =>
+  parents
+    .flatMap(({ windows }) => [...windows.values()])
+    .reduce((reach, { fetchedUntilUs }) => (fetchedUntilUs > reach ? fetchedUntilUs : reach), beginUs);
+
+async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<Parent & PipeGrid> {
   const pipe = find(catalog, "pipe", `pipes/${id}`);
   if (!pipe) throw new Fault("precondition", `${child.name} comes after pipes/${id}, which is not there`);
   const stored = await windows.list(id);
-  const byBegin = new Map(stored.map(({ window }) => [microsOf(window.begin), parentOf(window)]));
+  const byBegin = new Map(stored.map(({ window }) => [beginOf(window), parentOf(window)]));
   return { id, ...gridOfPipe(pipe), windows: byBegin };
 }
 
 /** Fetched before anybody came after it: then each attempt counts as another result. */
-function parentOf({ state, end, fetchedUntil, result, fence }: Window): ParentWindow {
+function parentOf(window: Window): ParentWindow {
+  const { state, result, fence } = window;
   return {
-    endUs: microsOf(end),
+    endUs: endOf(window),
     done: state === WindowState.DONE,
-    fetchedUntilUs: microsOf(fetchedUntil),
+    fetchedUntilUs: fetchedUntilOf(window),
     result: result || `fence ${fence}`,
   };
 }

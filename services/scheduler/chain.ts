@@ -1,7 +1,7 @@
 /** Which windows of a pipe that comes after others can run, and which must again. Pure; microseconds since 1970. */
 import { createHash } from "node:crypto";
-import { compactTime } from "../kit/time.ts";
-import { firstWanted, type Grid, gridFloor, type PlannedWindow, type WindowStanding } from "./windows.ts";
+import { type Axis, compactPosition } from "../kit/time.ts";
+import { firstWanted, type Grid, gridFloor, type PlannedWindow, type Range, type WindowStanding } from "./windows.ts";
 
 /** A window as it stands, of a pipe that others come after. */
 export interface ParentWindow {
@@ -28,12 +28,15 @@ export interface OwnWindow {
 }
 
 export interface ChainInput extends Grid {
+  /** Of all of them; absent: time. */
+  readonly axis?: Axis;
+  /** Of integers: up to where anything before it was fetched. */
   readonly nowUs: bigint;
   readonly parents: readonly Parent[];
   /** By begin. */
   readonly own: ReadonlyMap<bigint, OwnWindow>;
   /** Only windows that touch it; undefined: all. */
-  readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
+  readonly range?: Range | undefined;
   /** Also windows that are done from what there is; those that changed since `refetchBeforeUs` were already. */
   readonly refetch: boolean;
   readonly refetchBeforeUs?: bigint | undefined;
@@ -57,7 +60,7 @@ export interface ChainPlan {
 export function planChain(input: ChainInput): ChainPlan {
   const { chunkUs, nowUs, range, own } = input;
   const horizonUs = least(input.endUs, nowUs);
-  const toUs = range ? least(range.endUs, horizonUs) : horizonUs;
+  const toUs = least(range?.endUs, horizonUs);
   const queue: ChainWindow[] = [];
   let skipped = 0;
   for (let atUs = firstWanted(input); atUs < toUs; atUs += chunkUs) {
@@ -70,7 +73,7 @@ export function planChain(input: ChainInput): ChainPlan {
 }
 
 /** What a window would be made from, and up to when; undefined while a part of it is not done. */
-function madeFrom({ parents, nowUs }: ChainInput, beginUs: bigint, endUs: bigint) {
+function madeFrom({ parents, nowUs, axis = "time" }: ChainInput, beginUs: bigint, endUs: bigint) {
   let untilUs = endUs;
   const results: string[] = [];
   for (const parent of parents) {
@@ -85,7 +88,7 @@ function madeFrom({ parents, nowUs }: ChainInput, beginUs: bigint, endUs: bigint
         if (window.endUs <= nowUs || window.fetchedUntilUs <= beginUs) return undefined;
         untilUs = least(untilUs, window.fetchedUntilUs);
       }
-      results.push(`${parent.id}/${compactTime(atUs)}=${window.result}`);
+      results.push(`${parent.id}/${compactPosition(axis, atUs)}=${window.result}`);
     }
   }
   const inputs = createHash("sha256").update(results.join("\n")).digest("hex").slice(0, 32);

@@ -3,7 +3,7 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { type Poller, PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { Job, JobKind } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { bare, runIds } from "../../proto/names.ts";
-import { compactTime } from "../kit/time.ts";
+import { type Axis, axisAmong, compactPosition, compactTime } from "../kit/time.ts";
 import { usOfMs } from "./moments.ts";
 import type { PlannedWindow } from "./windows.ts";
 
@@ -14,10 +14,20 @@ export interface Asked {
   readonly manual: boolean;
 }
 
-export function fetchJob(pipe: Pipe, window: PlannedWindow, asked: Asked): Job {
-  const { beginUs, endUs, untilUs } = window;
-  const runId = runIds.fetch(bare(pipe.name), compactTime(beginUs));
-  return Job.fromPartial({ ...asked, ...ofPipe(pipe), runId, kind: JobKind.FETCH, beginUs, endUs, untilUs });
+export function fetchJob(pipe: Pipe, window: PlannedWindow, { dueUs, epoch, manual }: Asked): Job {
+  const { beginUs, endUs, untilUs, reachUs = untilUs } = window;
+  const axis = axisOfPipe(pipe);
+  const runId = runIds.fetch(bare(pipe.name), compactPosition(axis, beginUs));
+  const job = { dueUs, epoch, manual, ...ofPipe(pipe), runId, kind: JobKind.FETCH };
+  if (axis === "time") return Job.fromPartial({ ...job, beginUs, endUs, untilUs });
+  const bounds = { beginInt: String(beginUs), endInt: String(endUs) };
+  return Job.fromPartial({ ...job, ...bounds, untilInt: String(untilUs), reachInt: String(reachUs) });
+}
+
+/** The axis that the windows of a pipe lie on. */
+export function axisOfPipe({ effective, parameters }: Pipe): Axis {
+  const { columns = [], datetime = "" } = effective ?? parameters ?? {};
+  return axisAmong(columns, datetime);
 }
 
 export function registerJob(pipe: Pipe, asked: Asked): Job {

@@ -15,6 +15,7 @@ import { type BackfillPorts, workOnBackfills } from "./backfill.ts";
 import { backfillMethods } from "./backfill-service.ts";
 import { BackfillStore } from "./backfill-store.ts";
 import { followChains } from "./chain-watch.ts";
+import { followHeads } from "./head-watch.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
 import type { OnStep } from "./steps.ts";
@@ -103,7 +104,7 @@ export async function start(config: Config<typeof settings>, { bus, log, onStep 
 
 interface Leading {
   term: Term | undefined;
-  /** Work on backfills and chains, for as long as the term. */
+  /** Work on backfills, chains and heads, for as long as the term. */
   work: AsyncDisposable | undefined;
 }
 
@@ -130,6 +131,7 @@ async function keepTerms(
         const work = new AsyncDisposableStack();
         work.use(workOnBackfills(ports, holds));
         work.use(followChains(ports, epoch, holds));
+        work.use(followHeads(ports, epoch, holds));
         leading.work = work;
       }
       await leading.term.tick().catch(async (thrown) => {

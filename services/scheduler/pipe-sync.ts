@@ -4,15 +4,15 @@ import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
-import { microsOf } from "../kit/time.ts";
+import { beginOf, endOf, microsOf } from "../kit/time.ts";
 import { syncChain } from "./chain-sync.ts";
-import { type Asked, fetchJob, messageId } from "./jobs.ts";
+import { type Asked, axisOfPipe, fetchJob, messageId } from "./jobs.ts";
 import { usOfMs } from "./moments.ts";
 import { gridOfPipe } from "./standing.ts";
 import type { WindowIndex } from "./window-index.ts";
 import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
 import { type StoredWindow, toKnown } from "./window-store.ts";
-import { gridLength, isWanted, type PlannedWindow, planWindows, type WindowPlanInput } from "./windows.ts";
+import { existsUntil, gridLength, isWanted, type PlannedWindow, planWindows, type WindowPlanInput } from "./windows.ts";
 
 export type { Synced, SyncPorts, SyncRequest } from "./window-sending.ts";
 
@@ -35,19 +35,21 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
   const { pipe, dueUs } = request;
   if (pipe.effective?.after.length) return syncChain(ports, request);
   const grid = gridOfPipe(pipe);
-  const length = gridLength(grid, dueUs);
+  const nowUs = usOfMs(ports.nowMs());
+  const [index, depth] = await Promise.all([ports.windows.index(bare(pipe.name)), ports.queue.depth()]);
+  const head = grid.axis === "time" ? undefined : index.head(grid);
+  const length = gridLength(grid, existsUntil(grid, dueUs, head, request.range));
   if (length > MAX_WINDOWS) {
     const advice = "choose a longer chunk or a later begin";
     throw new Fault("precondition", `${pipe.name} has ${length} windows, more than ${MAX_WINDOWS}: ${advice}`);
   }
-  const nowUs = usOfMs(ports.nowMs());
-  const [index, depth] = await Promise.all([ports.windows.index(bare(pipe.name)), ports.queue.depth()]);
   await resendUnsent(ports, index, request, nowUs);
   const input = {
     ...grid,
     // Whoever names a range wants that range.
     backtrackUs: request.range ? 0n : grid.backtrackUs,
-    nowUs: dueUs,
+    nowUs: request.sinceUs ?? dueUs,
+    head,
     refetch: request.refetch,
     refetchBeforeUs: request.refetchBeforeUs,
     lostBeforeUs: lostBefore(nowUs, depth),
@@ -72,7 +74,7 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
     skipped += plan.skipped + plan.queue.length - (queued.length - before);
     left -= plan.queue.length;
     if (plan.nextUs === undefined || left === 0) return { queued, skipped, nextUs: plan.nextUs };
-    range = { beginUs: plan.nextUs, endUs: range?.endUs ?? dueUs };
+    range = { beginUs: plan.nextUs, endUs: range?.endUs ?? (head ? undefined : dueUs) };
   }
 }
 
@@ -89,14 +91,14 @@ async function resendUnsent(ports: SyncPorts, index: WindowIndex, request: SyncR
 /** What is stored of a planned window. False when somebody has written it since, and it needs nothing any more. */
 async function formerOf(
   { windows }: SyncPorts,
-  pipe: string,
+  pipe: Pipe,
   planned: PlannedWindow,
   index: WindowIndex,
   input: Omit<WindowPlanInput, "known">,
 ): Promise<StoredWindow | undefined | false> {
   const { beginUs } = planned;
   if (!index.has(beginUs)) return undefined;
-  const stored = index.live.get(beginUs) ?? (await windows.get(pipe, beginUs));
+  const stored = index.live.get(beginUs) ?? (await windows.get(bare(pipe.name), axisOfPipe(pipe), beginUs));
   return stored && isWanted(toKnown(stored), planned, input) && stored;
 }
 
@@ -108,8 +110,7 @@ async function queueWindow(
   index: WindowIndex,
   input: Omit<WindowPlanInput, "known">,
 ): Promise<Window | undefined> {
-  const pipe = bare(request.pipe.name);
-  const former = await formerOf(ports, pipe, planned, index, input);
+  const former = await formerOf(ports, request.pipe, planned, index, input);
   return former === false ? undefined : sendWindow(ports, request, planned, former);
 }
 
@@ -129,8 +130,9 @@ export async function resendClaims(
     const dueUs = microsOf(window.dueTime);
     const recent = dueUs > sinceUs && microsOf(window.updateTime) > sinceUs;
     if (!pipe || !recent || window.state !== WindowState.RUNNING) return [];
-    const [beginUs, endUs] = [microsOf(window.begin), microsOf(window.end)];
-    const planned = { beginUs, endUs, untilUs: untilOf(pipe, endUs, dueUs) };
+    const [beginUs, endUs] = [beginOf(window), endOf(window)];
+    // How far the source was known to go is not kept: with too little the window is only asked for once more.
+    const planned = { beginUs, endUs, untilUs: untilOf(pipe, endUs, dueUs), reachUs: beginUs };
     return [fetchJob(pipe, planned, { dueUs, epoch, manual })];
   });
   let sent = 0;
@@ -143,6 +145,9 @@ export async function resendClaims(
 }
 
 function untilOf(pipe: Pipe, endUs: bigint, dueUs: bigint): bigint {
-  const { endUs: last } = gridOfPipe(pipe);
-  return [dueUs, ...(last === undefined ? [] : [last])].reduce((a, b) => (a < b ? a : b), endUs);
+  const { endUs: last, axis } = gridOfPipe(pipe);
+  return [...(axis === "time" ? [dueUs] : []), ...(last === undefined ? [] : [last])].reduce(
+    (a, b) => (a < b ? a : b),
+    endUs,
+  );
 }

@@ -2,25 +2,26 @@
 import { PollerKind } from "../../proto/gen/millrace/registry/v1/poller.ts";
 import { Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/backfill.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
-import type { SchedulesServer, SyncPipeRequest } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
+import type { SchedulesServer } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { parseSchedule } from "../kit/schedule.ts";
-import { formatTime, microsOf, timestampOf } from "../kit/time.ts";
+import { isInteger, microsOf, timestampOf } from "../kit/time.ts";
 import type { BackfillPorts } from "./backfill.ts";
 import { createBackfill } from "./backfill-service.ts";
 import { isOver } from "./backfill-store.ts";
-import { messageId, pollerJob } from "./jobs.ts";
+import { axisOfPipe, messageId, pollerJob } from "./jobs.ts";
 import { lookUp } from "./lookup.ts";
-import { timestampMistake, usOfMs } from "./moments.ts";
+import { readSpan, usOfMs } from "./moments.ts";
 import { syncPipe } from "./pipe-sync.ts";
 import { preview } from "./schedule.ts";
 import { gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
 import { askSource } from "./verify.ts";
 import { pageWindows } from "./window-pages.ts";
+import { existsUntil } from "./windows.ts";
 
 const DEFAULT_PAGE = 1_000;
 const MAX_PAGE = 10_000;
@@ -38,23 +39,26 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
 
   return {
     async syncPipe(request, { signal }) {
-      checkInput("sync", [...nameMistakes("pipe", "name", request.name), ...rangeMistakes(request)]);
+      checkInput("sync", nameMistakes("pipe", "name", request.name));
       const pipe = lookUp(catalog, "pipe", request.name);
+      const span = readSpan("sync", axisOfPipe(pipe), request);
       const why = whyPipeRests(catalog, pipe);
       if (why) throw new Fault("precondition", why);
       const asked = byHand();
-      const beginUs = request.begin ? microsOf(request.begin) : gridOfPipe(pipe).beginUs;
-      const endUs = request.end ? microsOf(request.end) : asked.dueUs;
-      const range = request.begin || request.end ? { beginUs, endUs } : undefined;
-      const { refetch } = request;
-      const { queued, skipped } = await syncPipe(ports, { ...asked, pipe, refetch, range, signal });
-      return { windows: [...queued], skipped };
+      const { axis, beginUs: firstUs } = gridOfPipe(pipe);
+      const { beginUs = firstUs, endUs = axis === "time" ? asked.dueUs : undefined } = span;
+      const whole = span.beginUs === undefined && span.endUs === undefined;
+      const { refetch, since } = request;
+      const wanted = { refetch, range: whole ? undefined : { beginUs, endUs }, sinceUs: since && microsOf(since) };
+      const { queued, skipped } = await syncPipe(ports, { ...asked, pipe, ...wanted, signal });
+      return { windows: [...queued], skipped, dueTime: timestampOf(asked.dueUs) };
     },
 
     async *backfillPipe(request, { signal }) {
       checkInput("backfill", nameMistakes("pipe", "name", request.name));
-      const { name: parent, begin, end, refetch, windowsPerMinute } = request;
-      const wanted = Backfill.fromPartial({ refetch, windowsPerMinute, ...(begin && { begin }), ...(end && { end }) });
+      const { name: parent, begin, end, beginInt, endInt, refetch, windowsPerMinute } = request;
+      const bounds = { ...(begin && { begin }), ...(end && { end }), beginInt: beginInt ?? "", endInt: endInt ?? "" };
+      const wanted = Backfill.fromPartial({ refetch, windowsPerMinute, ...bounds });
       const { name } = await createBackfill(ports, parent, wanted);
       for (let told = ""; ; ) {
         const backfill = await ports.backfills.get(name);
@@ -68,13 +72,13 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
     },
 
     async verifyPipeSource(request, { signal }) {
-      checkInput("verify", [...nameMistakes("pipe", "name", request.name), ...rangeMistakes(request)]);
+      checkInput("verify", nameMistakes("pipe", "name", request.name));
       const pipe = lookUp(catalog, "pipe", request.name);
+      const span = readSpan("verify", axisOfPipe(pipe), request);
       const why = whyPipeRests(catalog, pipe);
       if (why) throw new Fault("precondition", why);
-      const { begin, end, repair } = request;
+      const { repair } = request;
       const asked = byHand();
-      const span = { beginUs: begin && microsOf(begin), endUs: end && microsOf(end) };
       const { queued, skipped } = await askSource(ports, { ...asked, ...span, pipe, repair, signal });
       return { dueTime: timestampOf(asked.dueUs), windows: [...queued], skipped };
     },
@@ -102,7 +106,7 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
     },
 
     async listWindows({ parent, pageSize, pageToken, state }) {
-      const badToken = pageToken !== "" && !/^-?\d{1,18}$/.test(pageToken);
+      const badToken = pageToken !== "" && !isInteger(pageToken);
       const known = Object.values(WindowState).some((value) => value === state && value !== WindowState.UNRECOGNIZED);
       checkInput("list", [
         ...nameMistakes("pipe", "parent", parent),
@@ -116,11 +120,14 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
       const index = await windows.index(bare(parent));
       const fromUs = pageToken === "" ? undefined : BigInt(pageToken);
       const grid = pipe.effective?.begin ? gridOfPipe(pipe) : undefined;
+      const axis = axisOfPipe(pipe);
+      const head = grid && axis !== "time" ? index.head(grid) : undefined;
+      const existUs = grid ? existsUntil(grid, usOfMs(nowMs()), head) : 0n;
       const page = pageWindows({
-        ...{ grid, nowUs: usOfMs(nowMs()), stored: index.from(fromUs), state, fromUs },
+        ...{ grid, nowUs: existUs, stored: index.from(fromUs), state, fromUs },
         pageSize: Math.min(pageSize || DEFAULT_PAGE, MAX_PAGE),
       });
-      const shown = await windows.show(bare(parent), page.windows, grid?.chunkUs ?? 0n);
+      const shown = await windows.show(bare(parent), axis, page.windows, grid?.chunkUs ?? 0n);
       return { windows: shown, nextPageToken: page.nextUs?.toString() ?? "" };
     },
 
@@ -158,14 +165,6 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
 function nameMistakes(kind: "pipe" | "poller", field: string, name: string): Mistake[] {
   if (name.startsWith(`${kind}s/`) && name.length > kind.length + 2) return [];
   return [{ field, problem: `${JSON.stringify(name)} is not the name of a ${kind}`, fix: `write ${kind}s/{${kind}}` }];
-}
-
-function rangeMistakes({ begin, end }: Pick<SyncPipeRequest, "begin" | "end">): Mistake[] {
-  const wrong = [begin && timestampMistake(begin, "begin"), end && timestampMistake(end, "end")].filter((m) => !!m);
-  if (wrong.length > 0 || !begin || !end || microsOf(begin) < microsOf(end)) return wrong;
-  const [from, to] = [begin, end].map((time) => formatTime(microsOf(time)));
-  const fix = "end is exclusive: at least a microsecond later";
-  return [{ field: "end", problem: `${to} is not after begin, ${from}`, fix }];
 }
 
 function mistakesOf(work: () => unknown): readonly Mistake[] {

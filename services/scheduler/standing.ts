@@ -8,7 +8,7 @@ import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts"
 import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { MANUAL, parseSchedule, type Schedule } from "../kit/schedule.ts";
-import { parseDuration, parseTime } from "../kit/time.ts";
+import { type Axis, axisAmong, lastPosition, parseDistance, parseDuration, parsePosition } from "../kit/time.ts";
 import { compileFilter, discoveredBy, type ResourceFilter } from "./filter.ts";
 import { usOfMs } from "./moments.ts";
 import type { Grid } from "./windows.ts";
@@ -56,22 +56,30 @@ export function scheduleOfPipe(pipe: Pipe): Schedule {
 }
 
 export interface PipeGrid extends Grid {
+  readonly axis: Axis;
   readonly backtrackUs: bigint;
+  /** On an axis of integers: up to where the source is said to go; undefined: nobody says. */
+  readonly reachesUs: bigint | undefined;
 }
 
 /** Errors: `precondition` without a begin, or `invalid` for times and durations that do not parse. */
 export function gridOfPipe(pipe: Pipe): PipeGrid {
-  const { begin = "", end = "", chunk = "", backtrack = "", retention = "" } = pipe.effective ?? pipe.parameters ?? {};
+  const parameters = pipe.effective ?? pipe.parameters;
+  const { begin = "", end = "", chunk = "", backtrack = "", retention = "" } = parameters ?? {};
+  const axis = axisAmong(parameters?.columns ?? [], parameters?.datetime ?? "");
   const path = `${pipe.name}.parameters`;
   if (!begin)
-    throw new Fault("precondition", `${pipe.name} has no begin: set ${path}.begin to the first moment to fetch`);
-  const chunkMs = parseDuration(chunk || DEFAULT_CHUNK, `${path}.chunk`);
-  if (chunkMs === 0) throw new Fault("precondition", `${pipe.name} has a chunk of 0: set ${path}.chunk to at least 1m`);
+    throw new Fault("precondition", `${pipe.name} has no begin: set ${path}.begin to the first position to fetch`);
+  const chunkUs = parseDistance(axis, chunk || DEFAULT_CHUNK, `${path}.chunk`);
+  if (chunkUs === 0n) throw new Fault("precondition", `${pipe.name} has a chunk of 0: set ${path}.chunk to more`);
+  const endUs = end ? parsePosition(axis, end, `${path}.end`) : undefined;
   return {
-    beginUs: parseTime(begin, `${path}.begin`),
-    endUs: end ? parseTime(end, `${path}.end`) : undefined,
-    chunkUs: usOfMs(chunkMs),
-    backtrackUs: usOfMs(parseDuration(backtrack || "0s", `${path}.backtrack`)),
+    axis,
+    beginUs: parsePosition(axis, begin, `${path}.begin`),
+    endUs: endUs ?? lastPosition(axis),
+    reachesUs: axis === "time" ? undefined : endUs,
+    chunkUs,
+    backtrackUs: backtrack ? parseDistance(axis, backtrack, `${path}.backtrack`) : 0n,
     retentionUs: retention ? usOfMs(parseDuration(retention, `${path}.retention`)) : undefined,
   };
 }

@@ -3,10 +3,11 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
-import { microsOf } from "../kit/time.ts";
+import { beginOf, endOf } from "../kit/time.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
 import type { SyncPorts } from "./pipe-sync.ts";
-import type { StoredWindow } from "./window-store.ts";
+import { gridOfPipe } from "./standing.ts";
+import { fetchedUntilOf, type StoredWindow } from "./window-store.ts";
 
 /** Marks and sends in flight. */
 const BATCH = 64;
@@ -31,12 +32,13 @@ export interface VerifyAsked {
 export async function askSource(ports: SyncPorts, request: VerifyRequest): Promise<VerifyAsked> {
   const { beginUs, endUs, signal } = request;
   const stored = (await ports.windows.list(bare(request.pipe.name)))
-    .filter(({ window }) => beginUs === undefined || microsOf(window.begin) >= beginUs)
-    .filter(({ window }) => endUs === undefined || microsOf(window.end) <= endUs)
-    .sort((a, b) => (microsOf(a.window.begin) < microsOf(b.window.begin) ? -1 : 1));
+    .filter(({ window }) => beginUs === undefined || beginOf(window) >= beginUs)
+    .filter(({ window }) => endUs === undefined || endOf(window) <= endUs)
+    .sort((a, b) => (beginOf(a.window) < beginOf(b.window) ? -1 : 1));
+  const { endUs: lastUs } = gridOfPipe(request.pipe);
   const fetched = stored.filter(
-    ({ window: { state, fetchedUntil } }) =>
-      fetchedUntil !== undefined && (state === WindowState.DONE || state === WindowState.STALE),
+    ({ window }) =>
+      (window.state === WindowState.DONE || window.state === WindowState.STALE) && isComparable(window, lastUs),
   );
   const queued: Window[] = [];
   for (let at = 0; at < fetched.length; at += BATCH) {
@@ -48,6 +50,13 @@ export async function askSource(ports: SyncPorts, request: VerifyRequest): Promi
   return { queued, skipped: stored.length - queued.length };
 }
 
+/** At the head of an axis of integers nobody knows which of the source's rows were there when it was asked. */
+function isComparable(window: Window, lastUs: bigint | undefined): boolean {
+  if (window.beginInt === "") return window.fetchedUntil !== undefined;
+  const endUs = endOf(window);
+  return fetchedUntilOf(window) >= (lastUs !== undefined && lastUs < endUs ? lastUs : endUs);
+}
+
 /** Undefined when the window was written meanwhile: what is there is news, and nobody's to compare yet. */
 async function askWindow(
   { windows, queue }: SyncPorts,
@@ -55,8 +64,7 @@ async function askWindow(
   stored: StoredWindow,
 ): Promise<Window | undefined> {
   const { window } = stored;
-  const [beginUs, endUs, untilUs] = [window.begin, window.end, window.fetchedUntil].map(microsOf);
-  if (beginUs === undefined || endUs === undefined || untilUs === undefined) return undefined;
+  const [beginUs, endUs, untilUs] = [beginOf(window), endOf(window), fetchedUntilOf(window)];
   const { dueUs, epoch, manual } = asked;
   const job = { ...fetchJob(pipe, { beginUs, endUs, untilUs }, { dueUs, epoch, manual }), verify: true, repair };
   const marked = await windows.markAsked(stored, dueUs);

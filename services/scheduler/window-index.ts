@@ -1,11 +1,12 @@
 /**
  * All windows of one pipe, small enough for a million: those that are fetched to their end as numbers, sorted by begin,
- * and only the others as what they are. Pure. Microseconds since the epoch; numbers hold them exactly until 2255.
+ * and only the others as what they are. Pure. Microseconds since the epoch; numbers hold them exactly until 2255, and
+ * greater integers as steps of a window's length.
  */
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { microsOf } from "../kit/time.ts";
+import { beginOf, endOf, microsOf, positionOf } from "../kit/time.ts";
 import type { StoredWindow } from "./window-store.ts";
-import type { WholeWindows } from "./windows.ts";
+import { type Grid, gridFloor, type Head, numberFrom, type Scale, type WholeWindows } from "./windows.ts";
 
 /** Newly fetched windows that are kept beside the sorted ones before they are merged. */
 const MAX_FRESH = 65_536;
@@ -27,11 +28,22 @@ export class WindowIndex {
   #updated = new Float64Array();
   #rows = new Float64Array();
   readonly #fresh = new Map<number, Whole>();
+  #scale: Scale = { origin: 0n, step: 1n };
+  /** On an axis of integers. It does not go back when windows go: it is known of the source, not of what is stored. */
+  #reach: bigint | undefined;
+  #synced: { readonly sinceUs: bigint; readonly doneUs: bigint } | undefined;
+
+  /** Of windows that are done, the last whose sync goes on after it: when that was due, and when it was done. */
+  get synced(): { readonly sinceUs: bigint; readonly doneUs: bigint } | undefined {
+    return this.#synced;
+  }
 
   put(stored: StoredWindow): void {
-    const beginUs = microsOf(stored.window.begin);
-    const begin = Number(beginUs);
-    const whole = wholeOf(stored.window, begin);
+    const { window } = stored;
+    const beginUs = beginOf(window);
+    if (window.beginInt !== "") this.#learn(window, beginUs, endOf(window));
+    const begin = this.#numberOf(beginUs);
+    const whole = this.#wholeOf(window, begin);
     if (whole) {
       this.live.delete(beginUs);
       const at = this.#find(begin);
@@ -45,19 +57,35 @@ export class WindowIndex {
   }
 
   delete(beginUs: bigint): void {
-    this.#drop(Number(beginUs));
+    this.#drop(this.#numberOf(beginUs));
     this.live.delete(beginUs);
   }
 
   has(beginUs: bigint): boolean {
-    const at = this.#find(Number(beginUs));
-    return (at >= 0 && !this.#isGone(at)) || this.live.has(beginUs) || this.#fresh.has(Number(beginUs));
+    const begin = this.#numberOf(beginUs);
+    const at = this.#find(begin);
+    return (at >= 0 && !this.#isGone(at)) || this.live.has(beginUs) || this.#fresh.has(begin);
   }
 
   /** Valid until the next change. */
   whole(): WholeWindows {
     this.#merge();
-    return { count: this.#count, begins: this.#begins, ends: this.#ends, updated: this.#updated, rows: this.#rows };
+    const columns = { begins: this.#begins, ends: this.#ends, updated: this.#updated, rows: this.#rows };
+    return { count: this.#count, ...columns, ...this.#scale };
+  }
+
+  /**
+   * How far the source of an axis of integers is known to go, on this grid. Rows show that it got to their window, and,
+   * unless it says itself how far it goes, that the next one is worth asking for.
+   */
+  head(grid: Grid & { readonly reachesUs?: bigint | undefined }): Head {
+    const { beginUs, reachesUs = beginUs } = grid;
+    const reachUs = [this.#reach ?? beginUs, reachesUs].reduce((a, b) => (a > b ? a : b), beginUs);
+    let openUs = gridFloor(grid, reachUs);
+    for (const { window } of this.live.values()) {
+      if (window.rows > 0n && window.watermarkInt === "" && endOf(window) > openUs) openUs = endOf(window);
+    }
+    return { reachUs, openUs };
   }
 
   /** Begin and state of what is stored, by begin, from `fromUs` on. */
@@ -69,9 +97,11 @@ export class WindowIndex {
       .sort((a, b) => (a.beginUs < b.beginUs ? -1 : 1));
     let next = 0;
     const done = WindowState.DONE;
-    for (let at = fromUs === undefined ? 0 : this.#lowerBound(Number(fromUs)); at < this.#count; at += 1) {
+    const first = fromUs === undefined ? 0 : this.#lowerBound(numberFrom(this.#scale, fromUs));
+    const { origin, step } = this.#scale;
+    for (let at = first; at < this.#count; at += 1) {
       if (this.#isGone(at)) continue;
-      const beginUs = BigInt(this.#begins[at] as number);
+      const beginUs = origin + BigInt(this.#begins[at] as number) * step;
       for (let one = live[next]; one && one.beginUs < beginUs; one = live[next]) {
         next += 1;
         yield one;
@@ -79,6 +109,35 @@ export class WindowIndex {
       yield { beginUs, state: done };
     }
     yield* live.slice(next);
+  }
+
+  #learn(window: Window, begin: bigint, end: bigint): void {
+    const first = this.#count === 0 && this.#fresh.size === 0;
+    if (first && end > begin) this.#scale = { origin: begin, step: end - begin };
+    const { rows, watermarkInt, fetchedUntilInt, state, syncTime } = window;
+    const signs = [watermarkInt, fetchedUntilInt].filter(Boolean).map(BigInt);
+    if (rows > 0n) signs.push(begin + 1n);
+    for (const reach of signs) if (this.#reach === undefined || reach > this.#reach) this.#reach = reach;
+    if (state !== WindowState.DONE || !syncTime) return;
+    const doneUs = microsOf(window.updateTime);
+    if (!this.#synced || doneUs > this.#synced.doneUs) this.#synced = { sinceUs: microsOf(syncTime), doneUs };
+  }
+
+  /** NaN for a position that is none of our numbers: it is found nowhere. */
+  #numberOf(at: bigint): number {
+    const { origin, step } = this.#scale;
+    if (step === 1n) return safe(at - origin);
+    return (at - origin) % step === 0n ? safe((at - origin) / step) : Number.NaN;
+  }
+
+  /** Undefined for what is not done, not fetched to its end, or too great for numbers. */
+  #wholeOf(window: Window, begin: number): Whole | undefined {
+    const { state, updateTime } = window;
+    if (state !== WindowState.DONE) return undefined;
+    const endUs = endOf(window);
+    if (positionOf(window.fetchedUntil, window.fetchedUntilInt) < endUs) return undefined;
+    const [end, updated, rows] = [this.#numberOf(endUs), Number(microsOf(updateTime)), Number(window.rows)];
+    return [begin, end, updated, rows].every(Number.isSafeInteger) ? { end, updated, rows } : undefined;
   }
 
   #drop(begin: number): void {
@@ -143,10 +202,7 @@ export class WindowIndex {
   }
 }
 
-/** Undefined for what is not done, not fetched to its end, or too late for numbers. */
-function wholeOf({ state, end: endTime, fetchedUntil, updateTime, rows }: Window, begin: number): Whole | undefined {
-  if (state !== WindowState.DONE) return undefined;
-  const [end, updated] = [Number(microsOf(endTime)), Number(microsOf(updateTime))];
-  const exact = [begin, end, updated, Number(rows)].every((value) => Number.isSafeInteger(value));
-  return exact && Number(microsOf(fetchedUntil)) >= end ? { end, updated, rows: Number(rows) } : undefined;
+function safe(at: bigint): number {
+  const number = Number(at);
+  return Number.isSafeInteger(number) ? number : Number.NaN;
 }

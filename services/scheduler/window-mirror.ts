@@ -1,5 +1,5 @@
 /** The windows of all pipes, followed from the bus, so that what is due costs no reading of what has long been done. */
-import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
@@ -19,7 +19,7 @@ export interface WindowMirror extends AsyncDisposable {
   /** Windows of all pipes that are not fetched to their end. Errors: as `pipe`. */
   live(): Promise<readonly StoredWindow[]>;
   /** Calls back with the bare id of a pipe for each of its windows that is written as done, from now on. */
-  onDone(listener: (pipe: string) => void): Disposable;
+  onDone(listener: (pipe: string, window: Window) => void): Disposable;
 }
 
 export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
@@ -28,7 +28,7 @@ export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
   let synced = false;
   let waiting: (() => void)[] = [];
   let marking: Promise<void> | undefined;
-  const listeners = new Set<(pipe: string) => void>();
+  const listeners = new Set<(pipe: string, window: Window) => void>();
 
   const follow = async (signal: AbortSignal) => {
     const fresh = new Map<string, WindowIndex>();
@@ -49,7 +49,7 @@ export function mirrorWindows(kv: Kv, log: Logger): WindowMirror {
           const stored = toStored(change);
           index.put(stored);
           const done = synced && listeners.size > 0 && stored.window.state === WindowState.DONE;
-          if (done) for (const listener of listeners) listener(stored.pipe);
+          if (done) for (const listener of listeners) listener(stored.pipe, stored.window);
         } else index.delete(beginOfKey(change.key));
       }
       if (!synced) continue;

@@ -8,6 +8,7 @@ const MAX_LOOKED_AT = 100_000;
 export interface PageRequest {
   /** Undefined for a pipe without a begin: nothing is missing then. */
   readonly grid: Grid | undefined;
+  /** Now; of integers: where the last window ends that is worth asking for. */
   readonly nowUs: bigint;
   /** Of the pipe, by begin, from `fromUs` on. Those that are off the grid (its chunk was changed) are listed, too. */
   readonly stored: Iterable<{ readonly beginUs: bigint; readonly state: WindowState }>;

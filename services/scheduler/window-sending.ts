@@ -6,12 +6,12 @@ import { bare } from "../../proto/names.ts";
 import type { Queue } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
-import { type Asked, fetchJob, messageId } from "./jobs.ts";
+import { type Asked, axisOfPipe, fetchJob, messageId } from "./jobs.ts";
 import { usOfMs } from "./moments.ts";
 import type { Catalog } from "./standing.ts";
 import type { OnStep } from "./steps.ts";
 import type { StoredWindow, WindowStore } from "./window-store.ts";
-import type { PlannedWindow } from "./windows.ts";
+import type { PlannedWindow, Range } from "./windows.ts";
 
 /** With an empty queue a running window has no job: only a claim that is not sent yet may be this young. */
 const LOST_WHEN_IDLE_US = usOfMs(60_000);
@@ -31,7 +31,9 @@ export interface SyncRequest extends Asked {
   readonly refetch: boolean;
   /** With `refetch`: only windows that did not change since. */
   readonly refetchBeforeUs?: bigint | undefined;
-  readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
+  readonly range?: Range | undefined;
+  /** What was fetched since is not fetched again, and an axis of integers is followed on from there. Default: `dueUs`. */
+  readonly sinceUs?: bigint | undefined;
   /** Of a pipe that comes after others: also windows that failed and would be made from the same. Default: yes. */
   readonly retryFailed?: boolean;
   /** At most this many windows, the first ones. */
@@ -48,6 +50,12 @@ export interface Synced {
   readonly nextUs: bigint | undefined;
 }
 
+/** When the sync was due that goes on after its windows: one without an end on an axis of integers. */
+const goesOn = ({ pipe, range, limit, sinceUs, dueUs }: SyncRequest): bigint | undefined => {
+  const bounded = axisOfPipe(pipe) === "time" || range?.endUs !== undefined || limit !== undefined;
+  return bounded || pipe.effective?.after.length ? undefined : (sinceUs ?? dueUs);
+};
+
 /** Windows at work that changed before this are taken for lost, with so many jobs in the queue. */
 export const lostBefore = (nowUs: bigint, depth: number) =>
   nowUs - (depth === 0 ? LOST_WHEN_IDLE_US : LOST_WHEN_BUSY_US);
@@ -62,9 +70,10 @@ export async function sendWindow(
 ): Promise<Window | undefined> {
   const pipe = bare(request.pipe.name);
   const job = fetchJob(request.pipe, planned, request);
-  const queued = { run: job.runId, dueUs: request.dueUs, nowUs: usOfMs(nowMs()), inputs };
+  const { dueUs } = request;
+  const queued = { run: job.runId, dueUs, nowUs: usOfMs(nowMs()), inputs, sinceUs: goesOn(request) };
   await onStep?.("planned", job.runId);
-  const claim = await windows.claim(pipe, planned, former, queued);
+  const claim = await windows.claim(pipe, axisOfPipe(request.pipe), planned, former, queued);
   if (!claim) return undefined;
   let sent = false;
   try {

@@ -3,7 +3,18 @@ import { Verification, Window, WindowState } from "../../proto/gen/millrace/sche
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import type { Kv, KvEntry } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { compactTime, microsOf, parseTime, timestampOf } from "../kit/time.ts";
+import {
+  type Axis,
+  beginOf,
+  compactPosition,
+  endOf,
+  isInteger,
+  microsOf,
+  parseTime,
+  positionOf,
+  stretchOf,
+  timestampOf,
+} from "../kit/time.ts";
 import { WindowIndex } from "./window-index.ts";
 import type { WindowMirror } from "./window-mirror.ts";
 import type { WindowPage } from "./window-pages.ts";
@@ -24,6 +35,15 @@ export interface Claim {
   readonly window: Window;
   readonly revision: bigint;
   readonly former: StoredWindow | undefined;
+}
+
+export interface Queued {
+  readonly run: string;
+  readonly dueUs: bigint;
+  readonly nowUs: bigint;
+  readonly inputs?: string;
+  /** When the sync was due that goes on after this window. */
+  readonly sinceUs?: bigint | undefined;
 }
 
 /** Reads in flight. */
@@ -66,21 +86,21 @@ export class WindowStore {
   }
 
   /** Calls back with the bare id of a pipe for each of its windows that is written as done; never without a mirror. */
-  onDone(listener: (pipe: string) => void): Disposable | undefined {
+  onDone(listener: (pipe: string, window: Window) => void): Disposable | undefined {
     return this.#mirror?.onDone(listener);
   }
 
-  async get(pipe: string, beginUs: bigint): Promise<StoredWindow | undefined> {
-    const entry = await this.#kv.get(keyOf(pipe, beginUs));
+  async get(pipe: string, axis: Axis, beginUs: bigint): Promise<StoredWindow | undefined> {
+    const entry = await this.#kv.get(keyOf(pipe, axis, beginUs));
     return entry && toStored(entry);
   }
 
   /** Windows of a page, whole: an index has no more of them than numbers. */
-  async show(pipe: string, picked: WindowPage["windows"], chunkUs: bigint): Promise<Window[]> {
+  async show(pipe: string, axis: Axis, picked: WindowPage["windows"], chunkUs: bigint): Promise<Window[]> {
     const show = async ({ beginUs, state }: WindowPage["windows"][number]) => {
-      const stored = state === WindowState.MISSING ? undefined : await this.get(pipe, beginUs);
-      const [begin, end] = [timestampOf(beginUs), timestampOf(beginUs + chunkUs)];
-      return stored?.window ?? Window.fromPartial({ begin, end, state: WindowState.MISSING });
+      const stored = state === WindowState.MISSING ? undefined : await this.get(pipe, axis, beginUs);
+      const missing = { ...stretchOf(axis, beginUs, beginUs + chunkUs), state: WindowState.MISSING };
+      return stored?.window ?? Window.fromPartial(missing);
     };
     const shown: Window[] = [];
     for (let at = 0; at < picked.length; at += READS) {
@@ -92,14 +112,14 @@ export class WindowStore {
   /** Marks a window as running. Undefined when another was faster. */
   async claim(
     pipe: string,
+    axis: Axis,
     planned: PlannedWindow,
     former: StoredWindow | undefined,
-    queued: { readonly run: string; readonly dueUs: bigint; readonly nowUs: bigint; readonly inputs?: string },
+    queued: Queued,
   ): Promise<Claim | undefined> {
     const window = Window.fromPartial({
       ...former?.window,
-      begin: timestampOf(planned.beginUs),
-      end: timestampOf(planned.endUs),
+      ...stretchOf(axis, planned.beginUs, planned.endUs),
       state: WindowState.RUNNING,
       run: queued.run,
       dueTime: timestampOf(queued.dueUs),
@@ -107,8 +127,9 @@ export class WindowStore {
       message: "",
       formerState: restingState(former?.window),
       inputs: queued.inputs ?? "",
+      syncTime: queued.sinceUs === undefined ? undefined : timestampOf(queued.sinceUs),
     });
-    const key = keyOf(pipe, planned.beginUs);
+    const key = keyOf(pipe, axis, planned.beginUs);
     const bytes = Window.encode(window).finish();
     try {
       const revision = former ? await this.#kv.update(key, bytes, former.revision) : await this.#kv.create(key, bytes);
@@ -124,7 +145,7 @@ export class WindowStore {
   async markAsked({ pipe, window, revision }: StoredWindow, dueUs: bigint): Promise<Window | undefined> {
     const marked = { ...window, verification: Verification.fromPartial({ dueTime: timestampOf(dueUs) }) };
     try {
-      await this.#kv.update(keyOf(pipe, microsOf(window.begin)), Window.encode(marked).finish(), revision);
+      await this.#kv.update(keyOfWindow(pipe, window), Window.encode(marked).finish(), revision);
       return marked;
     } catch (thrown) {
       if (Fault.from(thrown).code === "conflict") return undefined;
@@ -134,7 +155,7 @@ export class WindowStore {
 
   /** Takes a claim back, unless somebody has written the window since: then it is theirs. */
   async release(pipe: string, { window, revision, former }: Claim): Promise<void> {
-    const key = keyOf(pipe, microsOf(window.begin));
+    const key = keyOfWindow(pipe, window);
     const undo = former
       ? this.#kv.update(key, Window.encode(former.window).finish(), revision)
       : this.#kv.delete(key, revision);
@@ -152,18 +173,27 @@ function restingState(former: Window | undefined): WindowState {
 
 export function toKnown({ window }: StoredWindow): KnownWindow {
   return {
-    beginUs: microsOf(window.begin),
-    endUs: microsOf(window.end),
+    beginUs: beginOf(window),
+    endUs: endOf(window),
     standing: STANDINGS[window.state] ?? "missing",
-    fetchedUntilUs: microsOf(window.fetchedUntil),
+    fetchedUntilUs: fetchedUntilOf(window),
     updatedUs: microsOf(window.updateTime),
   };
 }
 
-const keyOf = (pipe: string, beginUs: bigint) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
+export function fetchedUntilOf({ fetchedUntil, fetchedUntilInt, beginInt }: Window): bigint {
+  // Never fetched: 0 may be somewhere in the middle of integers.
+  if (beginInt !== "" && fetchedUntilInt === "") return BigInt(beginInt);
+  return positionOf(fetchedUntil, fetchedUntilInt);
+}
 
-/** `weather=2Edaily.20120101T000000_500000Z` → the microseconds of 2012-01-01T00:00:00.5Z. */
+const keyOf = (pipe: string, axis: Axis, beginUs: bigint) => `${encodeKeyPart(pipe)}.${compactPosition(axis, beginUs)}`;
+const keyOfWindow = (pipe: string, window: Window) => keyOf(pipe, window.beginInt ? "int64" : "time", beginOf(window));
+
+/** `weather=2Edaily.20120101T000000_500000Z` → the microseconds of 2012-01-01T00:00:00.5Z; `a=2Eb.-100` → -100. */
 export function beginOfKey(key: string): bigint {
+  const last = key.slice(key.lastIndexOf(".") + 1);
+  if (isInteger(last)) return BigInt(last);
   const [, date = "", hour, minute, second, micros = ""] = BEGIN.exec(key) ?? [];
   const day = date.replace(/(\d\d)(\d\d)$/, "-$1-$2");
   return parseTime(`${day}T${hour}:${minute}:${second}${micros.replace("_", ".")}Z`, "key");

@@ -1,4 +1,7 @@
-/** Which windows of a pipe need fetching. Pure: no clock, no I/O. Microseconds since the epoch. */
+/**
+ * Which windows of a pipe need fetching. Pure: no clock, no I/O. Microseconds since the epoch; on an axis of integers the
+ * integers themselves, save for moments of standing and of now.
+ */
 
 export type WindowStanding = "missing" | "running" | "done" | "failed" | "stale";
 
@@ -15,13 +18,33 @@ export interface KnownWindow {
 /**
  * Windows that are done and were fetched to their end, as columns of numbers, by begin. One whose end is NaN is none.
  */
-export interface WholeWindows {
+export interface WholeWindows extends Scale {
   readonly count: number;
   readonly begins: Float64Array;
   readonly ends: Float64Array;
   /** When their standing last changed. */
   readonly updated: Float64Array;
   readonly rows: Float64Array;
+}
+
+/** How positions are numbers: as `(position - origin) / step`. */
+export interface Scale {
+  readonly origin: bigint;
+  readonly step: bigint;
+}
+
+/** The number of the first position on the scale that is not before this one. */
+export function numberFrom({ origin, step }: Scale, at: bigint): number {
+  const [whole, rest] = [(at - origin) / step, (at - origin) % step];
+  return Number(rest > 0n ? whole + 1n : whole);
+}
+
+/** What is known of a source whose axis has no clock. */
+export interface Head {
+  /** The source goes at least to here: what lies before it is all there. */
+  readonly reachUs: bigint;
+  /** Windows that begin after this are not asked for yet. */
+  readonly openUs: bigint;
 }
 
 /** Windows are [begin + k × chunk, begin + (k + 1) × chunk). */
@@ -39,6 +62,8 @@ export interface WindowPlanInput extends Grid {
   readonly backtrackUs: bigint;
   /** The due moment: nothing later than it is asked for, and what was fetched since it is not fetched again. */
   readonly nowUs: bigint;
+  /** Of an axis of integers, which has no now; undefined: the axis is time. */
+  readonly head?: Head | undefined;
   readonly known: Iterable<KnownWindow>;
   /** Others than those in `known`. */
   readonly whole?: WholeWindows | undefined;
@@ -47,11 +72,17 @@ export interface WindowPlanInput extends Grid {
   /** With `refetch`, done windows that changed since this were fetched for it already; undefined: none was. */
   readonly refetchBeforeUs?: bigint | undefined;
   /** Only windows that touch it; undefined: all. */
-  readonly range?: { readonly beginUs: bigint; readonly endUs: bigint } | undefined;
+  readonly range?: Range | undefined;
   /** A running window whose standing last changed before this is taken for lost, and queued again. */
   readonly lostBeforeUs: bigint;
   /** At most this many windows, the first ones; undefined: all. */
   readonly limit?: number | undefined;
+}
+
+/** Without an end: as far as there is something. Integers may be asked for beyond what is known of the source. */
+export interface Range {
+  readonly beginUs: bigint;
+  readonly endUs: bigint | undefined;
 }
 
 export interface PlannedWindow {
@@ -59,6 +90,8 @@ export interface PlannedWindow {
   readonly endUs: bigint;
   /** Up to when the source is to be asked: the end, or earlier for a window that is not over. */
   readonly untilUs: bigint;
+  /** On an axis of integers: up to where the source is known to go. */
+  readonly reachUs?: bigint;
 }
 
 export interface WindowPlan {
@@ -79,13 +112,14 @@ export function firstWanted(input: Grid & Pick<WindowPlanInput, "nowUs" | "range
 }
 
 export function planWindows(input: WindowPlanInput): WindowPlan {
-  const { beginUs, chunkUs, nowUs, range } = input;
-  const horizonUs = horizon(input, nowUs);
-  // Counted from now and not from the pipe's end: what ended long ago does not change any more.
-  const againUs = gridFloor(input, nowUs - 1n) - input.backtrackUs;
-  const { settled, known } = sortKnown(input, gridLength(input, nowUs), againUs);
+  const { beginUs, chunkUs, range, head } = input;
+  const existsUs = existsUntil(input, input.nowUs, head, range);
+  const horizonUs = horizon(input, existsUs);
+  const againUs = backtrackedFrom(input);
+  const { settled, known } = sortKnown(input, gridLength(input, existsUs), againUs);
   const fromUs = firstWanted(input);
-  const toUs = range ? earlier(range.endUs, horizonUs) : horizonUs;
+  const toUs = range?.endUs === undefined ? horizonUs : earlier(range.endUs, horizonUs);
+  const reach = head && { reachUs: head.reachUs };
   const queue: PlannedWindow[] = [];
   let skipped = 0;
   const last = toUs > fromUs ? Number((toUs - beginUs + chunkUs - 1n) / chunkUs) : 0;
@@ -100,7 +134,7 @@ export function planWindows(input: WindowPlanInput): WindowPlan {
     const backtracked = input.backtrackUs > 0n && endUs > againUs;
     if (needs(known.get(atUs), { atUs, endUs, untilUs, backtracked }, input)) {
       if (queue.length === input.limit) return { queue, skipped, nextUs: atUs };
-      queue.push({ beginUs: atUs, endUs, untilUs });
+      queue.push({ beginUs: atUs, endUs, untilUs, ...reach });
     } else skipped += 1;
   }
   return { queue, skipped, nextUs: undefined };
@@ -131,14 +165,18 @@ function sortKnown(input: WindowPlanInput, slots: number, againUs: bigint) {
 
 /** Of whole windows only those are left out that are wanted again, or do not lie on the grid. */
 function settle(settled: Uint8Array, whole: WholeWindows, input: WindowPlanInput, againIs: number): void {
-  const { count, begins, ends, updated } = whole;
-  const [begin, chunk, now] = [Number(input.beginUs), Number(input.chunkUs), Number(input.nowUs)];
+  const { count, begins, ends, updated, origin, step } = whole;
+  // None of them lies on such a grid.
+  if (input.chunkUs % step !== 0n || (input.beginUs - origin) % step !== 0n) return;
+  const [begin, chunk] = [Number((input.beginUs - origin) / step), Number(input.chunkUs / step)];
+  const now = Number(input.nowUs);
+  const again = againIs === Number.POSITIVE_INFINITY ? againIs : numberFrom(whole, backtrackedFrom(input) + 1n) - 1;
   const refetchBefore = input.refetch ? Number(input.refetchBeforeUs ?? Number.POSITIVE_INFINITY) : 0;
   for (let i = 0; i < count; i += 1) {
     const at = begins[i] as number;
     const end = ends[i] as number;
     const since = updated[i] as number;
-    if (end - at !== chunk || since < refetchBefore || (end > againIs && since < now)) continue;
+    if (end - at !== chunk || since < refetchBefore || (end > again && since < now)) continue;
     const slot = (at - begin) / chunk;
     if (slot >= 0 && slot < settled.length && Number.isInteger(slot)) settled[slot] = 1;
   }
@@ -147,8 +185,20 @@ function settle(settled: Uint8Array, whole: WholeWindows, input: WindowPlanInput
 /** Whether a planned window still needs fetching, by how it stands now. */
 export function isWanted(window: KnownWindow, planned: PlannedWindow, input: Omit<WindowPlanInput, "known">): boolean {
   const { beginUs: atUs, endUs, untilUs } = planned;
-  const againUs = gridFloor(input, input.nowUs - 1n) - input.backtrackUs;
+  const againUs = backtrackedFrom(input);
   return needs(window, { atUs, endUs, untilUs, backtracked: input.backtrackUs > 0n && endUs > againUs }, input);
+}
+
+/** Windows that end after it are backtracked. Counted from now and not from the pipe's end: that changes no more. */
+const backtrackedFrom = ({ head, nowUs, backtrackUs, ...grid }: Omit<WindowPlanInput, "known">) =>
+  gridFloor(grid, (head?.reachUs ?? nowUs) - 1n) - backtrackUs;
+
+/** Up to where there is something to ask for: now, or the end of the last window that the source may reach. */
+export function existsUntil(grid: Grid, nowUs: bigint, head: Head | undefined, range?: Range): bigint {
+  if (!head) return nowUs;
+  const openUs = head.openUs > grid.beginUs ? head.openUs : grid.beginUs;
+  const lastUs = range?.endUs !== undefined && range.endUs - 1n > openUs ? range.endUs - 1n : openUs;
+  return gridFloor(grid, lastUs) + grid.chunkUs;
 }
 
 /** How many windows there are from the begin to `nowUs`: what a plan or a listing costs. */
@@ -158,7 +208,7 @@ export function gridLength(grid: Grid, nowUs: bigint): number {
 }
 
 /** The begin of the window that `us` lies in. */
-export function gridFloor({ beginUs, chunkUs }: Grid, us: bigint): bigint {
+export function gridFloor({ beginUs, chunkUs }: Pick<Grid, "beginUs" | "chunkUs">, us: bigint): bigint {
   const offsetUs = (us - beginUs) % chunkUs;
   return us - (offsetUs < 0n ? offsetUs + chunkUs : offsetUs);
 }
@@ -176,8 +226,12 @@ function needs(window: KnownWindow | undefined, slot: Slot, input: Omit<WindowPl
   // Another length than the grid's: the chunk was changed since.
   if (window.standing !== "done" || window.endUs !== slot.endUs) return true;
   if (input.refetch && (input.refetchBeforeUs === undefined || window.updatedUs < input.refetchBeforeUs)) return true;
-  if (window.fetchedUntilUs < slot.untilUs) return true;
-  return slot.backtracked && window.updatedUs < input.nowUs;
+  const { head, nowUs } = input;
+  if (window.fetchedUntilUs < (head ? earlier(slot.untilUs, head.reachUs) : slot.untilUs)) return true;
+  // At the head nobody knows without asking, so each due moment asks.
+  const open = head !== undefined && window.fetchedUntilUs < slot.untilUs && slot.atUs <= head.openUs;
+  if (open && window.updatedUs < nowUs) return true;
+  return slot.backtracked && window.updatedUs < nowUs;
 }
 
 /** The end of what exists by now. */

@@ -108,7 +108,7 @@ async function stored(): Promise<Row[]> {
     const nowUs = BEGIN_US + BigInt(STORED) * CHUNK_US;
     const asked = { grid, nowUs, stored: known.from(fromUs), fromUs, state: WindowState.UNSPECIFIED };
     const { windows } = pageWindows({ ...asked, pageSize: PAGE });
-    const shown = await store.show(PIPE, windows, CHUNK_US);
+    const shown = await store.show(PIPE, "time", windows, CHUNK_US);
     if (shown.length !== PAGE) throw new Error(`${shown.length} windows shown`);
   });
   return [

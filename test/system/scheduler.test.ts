@@ -141,7 +141,7 @@ describe.each([
     const nowUs = usOfMs(Date.now());
     const beginUs = usOfMs(Date.parse(daysAgo(3)));
     const planned = { beginUs, endUs: beginUs + usOfMs(DAY_MS), untilUs: 0n };
-    await windows.claim("up.daily", planned, undefined, { run: "up.daily/x", dueUs: nowUs, nowUs });
+    await windows.claim("up.daily", "time", planned, undefined, { run: "up.daily/x", dueUs: nowUs, nowUs });
     await using _s = await it.scheduler();
     const [job] = await it.jobs((jobs) => jobs.length > 0);
     expect(job).toMatchObject({ kind: JobKind.FETCH, beginUs, untilUs: beginUs + usOfMs(DAY_MS), dueUs: nowUs });

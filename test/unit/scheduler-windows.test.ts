@@ -208,7 +208,7 @@ function model(input: WindowPlanInput) {
   let skipped = 0;
   for (const [begin, moments] of windowOf) {
     const end = begin + chunkUs;
-    if (range && !(begin < range.endUs && end > range.beginUs)) continue;
+    if (range && !(begin < (range.endUs ?? nowUs) && end > range.beginUs)) continue;
     if (input.retentionUs !== undefined && end <= nowUs - input.retentionUs) continue;
     const until = (moments.at(-1) as bigint) + 1n;
     const found = [...input.known].find((w) => w.beginUs === begin);
