@@ -126,7 +126,8 @@ async function compile(root) {
 async function wasiObject(tree) {
   const flags = [TARGET, ...COMMON, ...C, "-Wno-unused-parameter", "-c", WASI, "-o", "wasi.o"];
   const key = createHash("sha256").update(`${await compilerVersion()}\n${flags.join(" ")}\n`);
-  for (const file of [WASI, "include/millrace/abi.h"]) key.update(/** @type {Uint8Array} */ (tree[file]));
+  const read = Object.keys(tree).filter((file) => file === WASI || file.startsWith("include/"));
+  for (const file of read.sort()) key.update(/** @type {Uint8Array} */ (tree[file]));
   const path = join(CACHE, "c", `wasi-${key.digest("hex").slice(0, 16)}.o`);
   if (await exists(path)) return new Uint8Array(await readFile(path));
   const object = await clang(false, flags, tree, "wasi.o", SDK);

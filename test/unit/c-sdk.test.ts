@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/c/build.js";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -24,8 +25,25 @@ describeProbe("cpp", {
   prints: true,
   crash: { outcome: "trap", code: "trap", message: /unreachable/ },
 });
-describeHelpers("c", () => buildPlugin(join(PLUGINS, "probe-c")));
-describeReuse("c", () => buildPlugin(join(PLUGINS, "probe-c")));
+describe.each(["c", "cpp"])("%s", (language) => {
+  const build = () => buildPlugin(join(PLUGINS, `probe-${language}`));
+  describeHelpers(language, build);
+  describeSync(language, build);
+  describeReuse(language, build);
+});
+
+test("what the C library ends says so: an assertion with its file and line", {
+  timeout: BUILD_TIMEOUT_MS,
+}, async () => {
+  await using guest = await openSandboxed((await buildPlugin(join(PLUGINS, "probe-c"))).wasmPath);
+  const ended = async (mode: string) => {
+    const { outcome, error } = await guest.call("fetch", { config: { mode } });
+    return [outcome, error?.code, error?.message];
+  };
+  const asserted = /^assertion failed: strcmp\(mode, "assert"\) != 0 \(at src\/probe\.c:\d+\)$/;
+  expect(await ended("assert")).toEqual(["guest_error", "panicked", expect.stringMatching(asserted)]);
+  expect(await ended("abort")).toEqual(["guest_error", "panicked", "abort was called"]);
+});
 
 describe("example", () => {
   test(

@@ -18,6 +18,7 @@
 #include "millrace/network.h"
 #include "millrace/store.h"
 #include "millrace/fetch.h"
+#include "millrace/sync.h"
 #include "millrace/poll.h"
 #include "millrace/context.h"
 #include "millrace/route.h"

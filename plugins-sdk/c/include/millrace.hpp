@@ -20,6 +20,7 @@
 #include <compare>
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,13 @@ inline const char *zero_ended(string_view text) {
   mr_bytes bytes = mr_bytes_of(text.size());
   memcpy(bytes.at, text.data(), text.size());
   return bytes.at;
+}
+
+/** Names and values in turn, as the C functions take them. */
+inline const char *const *pairs_of(std::initializer_list<std::pair<const char *, string_view>> pairs) {
+  const char **list = (const char **)mr_alloc((pairs.size() * 2 + 1) * sizeof(char *)), **at = list;
+  for (const auto &[name, value] : pairs) *at++ = name, *at++ = zero_ended(value);
+  return *at = nullptr, list;
 }
 
 /** Microseconds since the epoch. */
@@ -254,102 +262,10 @@ class Emitter : public Rows {
   }
 };
 
-class Fetch {
- public:
-  Fetch() : run_(mr_fetch_read()), begin{run_.begin_us}, end{run_.end_us}, config(run_.config), cursor(run_.cursor) {}
-  bool has(Time time) const { return time >= begin && time < end; }
-  const mr_pipe &pipe() const { return run_.pipe; }
-  Fetch &next(const Text &cursor) { return run_.next = cursor.c(), *this; }
-  Fetch &watermark(Time time) { return run_.watermark = mr_format_time(time.us), *this; }
-  int32_t ok(Rows &rows) { return mr_fetch_ok(&run_, rows.c()); }
-  int32_t partial(Rows &rows) { return mr_fetch_partial(&run_, rows.c()); }
-  int32_t no_data() { return mr_fetch_no_data(&run_); }
-  int32_t not_modified() { return mr_fetch_not_modified(&run_); }
-
- private:
-  mr_fetch run_;
-
- public:
-  /** Begin inclusive, end exclusive. */
-  const Time begin, end;
-  const Json config, cursor;
-};
-
-/** Values that were measured together; all dimensions before the first value. */
-class Group {
- public:
-  explicit Group(mr_poll *run) : run_(run) {}
-  Group &dimension(const char *name, string_view value) { return mr_dimension(run_, name, zero_ended(value)), *this; }
-  Group &gauge(const char *name, double value) { return mr_gauge(run_, name, value), *this; }
-  Group &counter(const char *name, double value) { return mr_counter(run_, name, value), *this; }
-
- private:
-  mr_poll *run_;
-};
-
-class Poll {
- public:
-  Poll() : run_(mr_poll_read()) {}
-  string_view id() const { return run_.id; }
-  string_view endpoint() const { return run_.endpoint; }
-  Json resource() const { return run_.resource; }
-  Json config() const { return run_.config; }
-  Json previous() const { return run_.previous; }
-  Json context() const { return run_.context; }
-  Group group(const char *name, std::optional<Time> time = {}) {
-    return mr_group(&run_, name, time ? mr_format_time(time->us) : nullptr), Group(&run_);
-  }
-  int32_t ok() { return mr_poll_ok(&run_); }
-  int32_t partial() { return mr_poll_partial(&run_); }
-
- private:
-  mr_poll run_;
-};
-
-class Discover {
- public:
-  Discover() : run_(mr_discover_read()) {}
-  Json config() const { return run_.config; }
-  string_view site() const { return run_.site; }
-  /** Sets more of the resource before the next one: `site`, `class`, `labels`. It closes by itself. */
-  mr_writer *resource(string_view id, string_view type, string_view endpoint) {
-    return mr_resource(&run_, zero_ended(id), zero_ended(type), zero_ended(endpoint));
-  }
-  int32_t complete() { return mr_discover_complete(&run_); }
-  int32_t incomplete() { return mr_discover_incomplete(&run_); }
-
- private:
-  mr_discover run_;
-};
-
-class Route {
- public:
-  Route() : run_(mr_route_read()) {}
-  string_view method() const { return run_.method; }
-  string_view path() const { return run_.path; }
-  string_view param(const char *name) const { return mr_param(&run_, name); }
-  string_view ask(const char *name, const char *fallback = "") const { return mr_ask(&run_, name, fallback); }
-  string_view body() const { return {run_.body.at, run_.body.length}; }
-  Route &header(const char *name, string_view value) {
-    return mr_set_text(&run_.answer_headers, name, zero_ended(value)), *this;
-  }
-  int32_t send(int32_t status, Text &json) { return mr_send_json(&run_, status, json.writer()); }
-  int32_t send_text(int32_t status, const char *type, string_view text) {
-    return mr_send_text(&run_, status, type, zero_ended(text));
-  }
-  int32_t send_bytes(int32_t status, const char *type, string_view bytes) {
-    return mr_send_bytes(&run_, status, type, bytes.data(), bytes.size());
-  }
-  int32_t send_error(int32_t status, string_view code, string_view message) {
-    return mr_send_error(&run_, status, zero_ended(code), zero_ended(message));
-  }
-
- private:
-  mr_route run_;
-};
-
 }  // namespace millrace
 
+#include "millrace/calls.hpp"
 #include "millrace/host.hpp"
+#include "millrace/network.hpp"
 
 #endif

@@ -2,7 +2,7 @@
  * Answers inside the module what the C library would ask of WASI, so that no WASI import is left. There are no files,
  * no arguments, no environment; the clock and randomness are the host's; what is printed goes to the log, by lines.
  */
-#include <millrace/abi.h>
+#include <millrace.h>
 
 #define ERRNO_BADF 8
 #define ERRNO_NOSYS 52
@@ -65,6 +65,21 @@ _Noreturn void __imported_wasi_snapshot_preview1_proc_exit(int32_t code) {
   (void)code;
   flush(0);
   flush(1);
+  __builtin_trap();
+}
+/** Without words of its own: what only this would need of the library would be in every plugin. */
+_Noreturn void abort(void) {
+  static const char error[] = "{\"code\":\"panicked\",\"message\":\"abort was called\",\"retryable\":false}";
+  flush(0);
+  flush(1);
+  mr_env_error_set(mr_block(error, sizeof error - 1));
+  __builtin_trap();
+}
+_Noreturn void __assert_fail(const char *what, const char *file, int line, const char *function) {
+  (void)function;
+  flush(0);
+  flush(1);
+  mr_fail("panicked", "assertion failed: %s (at %s:%d)", what, file, line);
   __builtin_trap();
 }
 WASI(sched_yield)(void) { return 0; }

@@ -197,12 +197,14 @@ MR_API mr_reply mr_metric(const mr_own_metric *metric) {
   return mr_call("metric", &request);
 }
 
-/** The input of this call. The host only sends JSON, so anything else is a broken host and traps. */
+/** The input of this call. What is not JSON ends the call with the code `refused`, here and at once. */
 MR_API const mr_json *mr_read_call(void) {
   mr_bytes input = mr_input();
-  const mr_json *json = mr_parse(input.at, input.length, 0);
-  if (!json) __builtin_trap();
-  return json;
+  size_t at = 0;
+  const mr_json *json = mr_parse(input.at, input.length, &at);
+  if (json) return json;
+  mr_fail("refused", "the input is not JSON: it goes wrong at byte %zu of %zu", at, input.length);
+  __builtin_trap();
 }
 
 /** Sets the output to what was written; returns what the export returns. */

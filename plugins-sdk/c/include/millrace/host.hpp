@@ -68,6 +68,10 @@ inline Result<Json> update(string_view key, const Text &value, Json revision, mi
 }
 inline Result<Json> remove(string_view key) { return result_of(mr_kv_delete(zero_ended(key))); }
 inline Result<Json> list(string_view prefix) { return result_of(mr_kv_list(zero_ended(prefix))); }
+/** At most `limit` of its `entries`; while there is more, `next` is what to give as `after`. */
+inline Result<Json> page(string_view prefix, int32_t limit, string_view after = "") {
+  return result_of(mr_kv_page(zero_ended(prefix), limit, zero_ended(after)));
+}
 }  // namespace kv
 
 /** Read-only SQL on granted tables; `params` is an object for ClickHouse's `{name:Type}`. */
@@ -79,9 +83,10 @@ inline Result<string_view> secret(const char *name) {
   Result<Json> reply = result_of(mr_secret(name));
   return reply ? Result<string_view>((*reply)["value"].text()) : Result<string_view>(reply.fault());
 }
-/** Another instance's function; what it answered is `output`. */
-inline Result<Json> call(const char *instance, const char *function, const Text &input) {
-  return result_of(mr_call_function(instance, function, input.c()));
+/** Another instance's function, for no longer than `most` where given; what it answered is `output`. */
+inline Result<Json> call(
+    const char *instance, const char *function, const Text &input, std::chrono::milliseconds most = {}) {
+  return result_of(mr_call_function_within((int32_t)most.count(), instance, function, input.c()));
 }
 inline Result<Json> publish(const char *subject, const Text &body) { return result_of(mr_publish(subject, body.c())); }
 inline Result<Json> progress(double done, double total, string_view message) {
@@ -89,6 +94,37 @@ inline Result<Json> progress(double done, double total, string_view message) {
 }
 /** A line of the run's log: level is debug, info, warn or error. */
 inline void log(const char *level, string_view message) { mr_log_with(level, nullptr, zero_ended(message)); }
+/** With fields that can be searched for, an object. */
+inline void log(const char *level, string_view message, const Text &fields) {
+  mr_log_with(level, fields.c(), zero_ended(message));
+}
+/** What a metric may have beside its value. */
+struct MetricMore {
+  /** A `counter` only grows, save for restarts. */
+  const char *type = "gauge";
+  std::initializer_list<std::pair<const char *, string_view>> dimensions = {};
+  /** Absent: now. */
+  std::optional<Time> time = {};
+};
+/** A value of the plugin's own in the dataset `metrics`, kept if and when the run is. */
+inline Result<Json> metric(const char *name, double value, const MetricMore &more = {}) {
+  const char *time = more.time ? mr_format_time(more.time->us) : nullptr;
+  mr_own_metric one = {name, value, more.type, pairs_of(more.dimensions), time};
+  return result_of(mr_metric(&one));
+}
+
+/** What is stored of rows: how many, or why not. */
+inline Result<int64_t> rows_of(const mr_reply &reply) {
+  Result<Json> stored = result_of(reply);
+  return stored ? Result<int64_t>((*stored)["rows"].integer()) : Result<int64_t>(stored.fault());
+}
+/** Rows as CSV with a header: some MiB at a time, 16 at most. Their count, once they are durable. */
+inline Result<int64_t> emit_csv(string_view text) { return rows_of(mr_emit_csv(text.data(), text.size())); }
+/** The same with an Arrow stream: the IPC streaming format, schema first. */
+inline Result<int64_t> emit_arrow(string_view stream) { return rows_of(mr_emit_arrow(stream.data(), stream.size())); }
+/** The next attempt begins with this cursor; an `Emitter` has its own, which sends what waits. */
+inline Result<Json> checkpoint(const Text &cursor) { return result_of(mr_checkpoint(cursor.c())); }
+
 /** Waits, and others run meanwhile. */
 inline Result<Json> sleep(std::chrono::milliseconds time) { return result_of(mr_sleep((int32_t)time.count())); }
 

@@ -1,4 +1,5 @@
 /** The probe in C: what every native SDK must be able to do, told by its config. */
+#include <assert.h>
 #include <millrace.h>
 #include <time.h>
 
@@ -88,6 +89,8 @@ MR_EXPORT(fetch) {
   if (strcmp(mode, "fail") == 0) return mr_fail("asked_to", "failed as asked: é☃");
   if (strcmp(mode, "retry") == 0) return mr_fail_retryable("busy", "later", 50);
   if (strcmp(mode, "crash") == 0) __builtin_trap();
+  if (strcmp(mode, "abort") == 0) abort();
+  assert(strcmp(mode, "assert") != 0);
   if (strcmp(mode, "page") == 0) {
     int64_t page = mr_integer(run.cursor, 0);
     put(&rows, &run, page, 3);
@@ -96,6 +99,39 @@ MR_EXPORT(fetch) {
   }
   for (int64_t i = 0; i < count; i++) put(&rows, &run, i, count);
   return mr_fetch_ok(&run, &rows);
+}
+
+MR_EXPORT(sync) {
+  mr_sync run = mr_sync_read();
+  const char *mode = mr_text(mr_get(run.config, "mode"), "");
+  if (strcmp(mode, "no_data") == 0) return mr_sync_no_data(&run);
+  if (strcmp(mode, "not_modified") == 0) return mr_sync_not_modified(&run);
+  if (strcmp(mode, "partial") == 0) return mr_sync_partial(&run, NULL);
+  mr_rows rows = {.emit = true};
+  for (int64_t n = mr_integer(mr_get(run.cursor, "n"), 0) + 1; n <= 3; n++) {
+    mr_writer *row = mr_row(&rows);
+    mr_set_integer(row, "n", n);
+    mr_set_time(row, "time", run.begin_us);
+    mr_end_row(&rows);
+    if (n != 2) continue;
+    if (!mr_flush(&rows)) return mr_fail_with(rows.fault);
+    mr_reply saved = mr_checkpoint("{\"n\":2}");
+    if (saved.failed) return mr_fail_with(saved.fault);
+  }
+  return mr_sync_ok(&run, &rows);
+}
+
+MR_EXPORT(before_sync) {
+  mr_before_sync run = mr_before_sync_read();
+  const char *closed = mr_text(mr_get(run.config, "closed"), NULL);
+  if (!closed) return mr_proceed();
+  return mr_veto("%s: %s from %s", closed, run.pipe.metric, mr_format_date(run.begin_us));
+}
+
+MR_EXPORT(after_sync) {
+  mr_after_sync run = mr_after_sync_read();
+  mr_log("info", "%s: %lld rows of %s: %s", run.outcome, (long long)run.rows, run.run, run.message);
+  return mr_after_sync_ok();
 }
 
 MR_EXPORT(register) {
