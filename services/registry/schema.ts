@@ -1,7 +1,7 @@
 /**
  * JSON Schema (draft 2020-12) with every mistake in words, and a limit on the time that a stranger's schema may take.
  */
-import { createContext, runInContext } from "node:vm";
+import { createContext, Script } from "node:vm";
 import { Ajv2020, type ErrorObject, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { Fault, type Mistake } from "../kit/fault.ts";
@@ -12,6 +12,8 @@ export type Json = Record<string, unknown>;
 /** A pattern can be written so that matching takes years: compiling and checking are cut off after this. */
 const CHECK_MS = 2_000;
 const MAX_SCHEMA_BYTES = 64 << 10;
+/** Kept compiled. One of ours weighs some 50 KB. */
+const MAX_COMPILED = 64;
 export const MAX_DEPTH = 32;
 
 /** Absent schema of a plugin: only an empty config is accepted. */
@@ -30,7 +32,10 @@ void judge.validateSchema({});
 
 /** A checker for values. Errors: `invalid` with every mistake of the schema itself, under `field`. */
 export function compileSchema(schema: Json | undefined, field: string): (value: Json, valueField: string) => Checked {
-  return checkerOf(compile(schema ?? NOTHING, field), field);
+  const check = checkerOf(compile(schema ?? NOTHING, field), field);
+  // What most plugins have: nothing that fits into nothing needs no bound, which costs a thread.
+  const isNothing = (value: Json) => schema === undefined && Object.keys(value).length === 0;
+  return (value, valueField) => (isNothing(value) ? { value: {}, mistakes: [] } : check(value, valueField));
 }
 
 function checkerOf(compiled: Compiled, field: string): (value: Json, valueField: string) => Checked {
@@ -80,12 +85,16 @@ function compile(
 ): Compiled {
   const refuse = (problem: string, fix: string, at = field): Compiled => ({ mistakes: [{ field: at, problem, fix }] });
   if (depthOf(schema) > MAX_DEPTH) return refuse(`is nested deeper than ${MAX_DEPTH} levels`, "make it flatter");
-  const bytes = JSON.stringify(schema).length;
+  const written = JSON.stringify(schema);
+  const bytes = written.length;
   if (bytes > MAX_SCHEMA_BYTES) return refuse(`has ${bytes} bytes`, `at most ${MAX_SCHEMA_BYTES}`);
+  const known = compiled.get(written);
+  if (known && (schema.type === "object" || !isConfig)) return { mistakes: [], validate: known };
   const work = (): Compiled => {
     try {
       if (!judge.validateSchema(schema)) return { mistakes: inWords(judge.errors ?? [], schema, field) };
       const validate = engine({ meta: false, validateSchema: false }).compile(schema);
+      remember(written, validate);
       if (schema.type === "object" || !isConfig) return { mistakes: [], validate };
       return refuse(`${shown(schema.type)} is not "object"`, "a config is an object", `${field}.type`);
     } catch (thrown) {
@@ -94,6 +103,17 @@ function compile(
     }
   };
   return within(work, refuse(`took over ${CHECK_MS} ms to compile`, "make it simpler"));
+}
+
+/** A publication asks for one schema several times, and so do all plugins that have none. Newest last. */
+const compiled = new Map<string, ValidateFunction>();
+
+function remember(written: string, validate: ValidateFunction): void {
+  compiled.set(written, validate);
+  for (const oldest of compiled.keys()) {
+    if (compiled.size <= MAX_COMPILED) return;
+    compiled.delete(oldest);
+  }
 }
 
 function engine(more: Options) {
@@ -111,16 +131,19 @@ function engine(more: Options) {
   return ajv;
 }
 
+/** Only the call is made in here: a context of its own for each costs milliseconds and half a megabyte. */
+const ground = { work: () => {} };
+createContext(ground);
+const callWork = new Script("work()");
+
 /** What `work` returns, or `late` when it takes too long. */
 function bounded<T>(work: () => T, late: T): T {
   let result = late;
-  const context = createContext({
-    work: () => {
-      result = work();
-    },
-  });
+  ground.work = () => {
+    result = work();
+  };
   try {
-    runInContext("work()", context, { timeout: CHECK_MS });
+    callWork.runInContext(ground, { timeout: CHECK_MS });
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw thrown;
   }
