@@ -57,10 +57,12 @@ export function checkSize(bytes: Uint8Array, limitBytes: number, what: string): 
 export function encodeKeyPart(text: string): string {
   if (!text.isWellFormed()) refuse("key part", text, "is not well-formed text", "no half of a surrogate pair");
   if (text === "") return "=";
-  return text.replace(/[^A-Za-z0-9_-]/gu, (char) =>
-    Array.from(Buffer.from(char, "utf8"), (byte) => `=${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
-  );
+  return text.replace(/[^A-Za-z0-9_-]/gu, (char) => ASCII[char.codePointAt(0) as number] ?? hexOf(char));
 }
+
+const hexOf = (char: string) =>
+  Array.from(Buffer.from(char, "utf8"), (byte) => `=${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+const ASCII = Array.from({ length: 128 }, (_, code) => hexOf(String.fromCharCode(code)));
 
 /** The inverse of `encodeKeyPart`. Errors: `invalid` for what it never writes. */
 export function decodeKeyPart(part: string): string {

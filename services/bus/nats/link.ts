@@ -55,12 +55,15 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
     connect({
       ...{ servers, name, timeout, ...auth },
       ...{ maxReconnectAttempts: -1, reconnectTimeWait: RECONNECT_WAIT_MS, reconnectJitter: RECONNECT_WAIT_MS },
+      // A stack for each request costs as much as the request; our faults say what was asked.
+      noAsyncTraces: true,
       ...{ ignoreAuthErrorAbort: true, pingInterval: PING_INTERVAL_MS, maxPingOut: 2 },
     }),
   );
   const closing = new AbortController();
   let connected = true;
   let standing = new AbortController();
+  const requests = new Requests();
   let back = Promise.withResolvers<void>();
   // The client forgets what it is given while it is not connected, so nothing is given to it then.
   const untilBack = () =>
@@ -70,7 +73,7 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
   const ask = async <T>(call: () => Promise<T>): Promise<T> => {
     if (!connected) await untilBack();
     try {
-      return await unlessBroken(call(), standing.signal);
+      return await requests.send(call);
     } catch (thrown) {
       throw translate(thrown, where, connected);
     }
@@ -78,6 +81,7 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
   const close = async () => {
     closing.abort();
     standing.abort();
+    requests.break();
     back.resolve();
     await nc.close();
   };
@@ -86,6 +90,7 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
       if (status.type === "disconnect") {
         connected = false;
         standing.abort();
+        requests.break();
         back = Promise.withResolvers<void>();
         if (!closing.signal.aborted) log.warn({ where }, "the bus is gone; reconnecting");
       } else if (status.type === "reconnect") {
@@ -115,14 +120,38 @@ export async function openLink({ url, log, name, connectTimeoutMs }: LinkOptions
   }
 }
 
-/** What was asked of a server that has gone since is never answered: told at once, not after the time-out. */
-function unlessBroken<T>(work: Promise<T>, connection: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const broken = () => reject(new errors.ConnectionError("the connection broke before the answer"));
-    if (connection.aborted) broken();
-    connection.addEventListener("abort", broken, { once: true });
-    work.then(resolve, reject).finally(() => connection.removeEventListener("abort", broken));
-  });
+/**
+ * Requests of one turn of the event loop leave in one write: a busy process has many, and each write costs as much as
+ * all else about a request.
+ */
+class Requests {
+  readonly #unanswered = new Set<(problem: Error) => void>();
+  #leaving: (() => void)[] = [];
+
+  send<T>(call: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#unanswered.add(reject);
+      const settled = () => void this.#unanswered.delete(reject);
+      const leave = () => {
+        // Broken meanwhile: it has been told.
+        if (this.#unanswered.has(reject)) Promise.try(call).then(resolve, reject).finally(settled);
+      };
+      if (this.#leaving.push(leave) === 1) setImmediate(() => this.#leave());
+    });
+  }
+
+  /** What was asked of a server that has gone since is never answered: told at once, not after the time-out. */
+  break(): void {
+    const problem = new errors.ConnectionError("the connection broke before the answer");
+    for (const reject of this.#unanswered) reject(problem);
+    this.#unanswered.clear();
+  }
+
+  #leave(): void {
+    const leaving = this.#leaving;
+    this.#leaving = [];
+    for (const leave of leaving) leave();
+  }
 }
 
 /** "2.10.27", "2.11.0-RC.1" and the like against a least version. */
