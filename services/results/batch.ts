@@ -10,7 +10,10 @@ export interface Parcel {
 export interface BatchLimits {
   readonly maxRows: number;
   readonly maxBytes: number;
-  /** Least time between two INSERTs that are not full, in milliseconds: how long a parcel waits for company at most. */
+  /**
+   * Least time between two INSERTs that are not full, in milliseconds: how long a parcel waits for company, or until the
+   * INSERT before it has ended. Many small ones at once would only be slower, each of them.
+   */
   readonly maxAgeMs: number;
 }
 
@@ -32,6 +35,7 @@ export class Batch {
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #dispatchedMs = Number.NEGATIVE_INFINITY;
+  #sending = 0;
 
   constructor(limits: BatchLimits, send: (parcels: readonly Parcel[]) => Promise<void>) {
     this.#limits = limits;
@@ -46,10 +50,15 @@ export class Batch {
     this.#waiting.push({ ...parcel, resolve, reject });
     this.#rows += parcel.rows;
     this.#bytes += parcel.bytes.length;
-    // After a quiet time nobody waits: the first parcel takes along only those of the same moment.
+    this.#arm();
+    return promise;
+  }
+
+  /** After a quiet time nobody waits: the first parcel takes along only those of the same moment. */
+  #arm(): void {
+    if (this.#waiting.length === 0 || this.#sending > 0) return;
     const dueMs = this.#dispatchedMs + this.#limits.maxAgeMs - performance.now();
     this.#timer ??= setTimeout(() => this.#dispatch(), Math.max(SAME_MOMENT_MS, dueMs));
-    return promise;
   }
 
   #dispatch(): void {
@@ -61,7 +70,11 @@ export class Batch {
     this.#waiting = [];
     this.#rows = 0;
     this.#bytes = 0;
-    void this.#settle(parcels);
+    this.#sending += 1;
+    void this.#settle(parcels).finally(() => {
+      this.#sending -= 1;
+      this.#arm();
+    });
   }
 
   async #settle(parcels: readonly Waiting[]): Promise<void> {
