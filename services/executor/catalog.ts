@@ -20,7 +20,13 @@ export type Catalog = Pick<Mirror<Entity>, "get" | "values" | "synced"> & {
   readonly policy?: Policy;
 };
 
-export function followCatalog(registry: Channel, policy: Policy, log: Logger): Mirror<Entity> & Catalog {
+/** What a job looks up. */
+export type JobCatalog = Catalog & {
+  /** Whether other pipes are made from this one, by its bare name. */
+  isFollowed(pipe: string): boolean;
+};
+
+export function followCatalog(registry: Channel, policy: Policy, log: Logger): Mirror<Entity> & JobCatalog {
   const entities = mirror<Entity>(
     "catalogue",
     async function* (signal): AsyncGenerator<MirrorChange<Entity>> {
@@ -31,7 +37,7 @@ export function followCatalog(registry: Channel, policy: Policy, log: Logger): M
     },
     log,
   );
-  return Object.assign(entities, { policy });
+  return Object.assign(entities, { policy, isFollowed: followedPipes(entities) });
 }
 
 /** An instance that runs, with the version that it runs and what it may reach. */
@@ -71,10 +77,24 @@ const BUILT_IN: Subject = {
   grants: effectiveGrants(undefined, undefined),
 };
 
-/** Whether other pipes are made from this one. */
-function isFollowed(catalog: Catalog, { name }: Pipe): boolean {
-  for (const pipe of all(catalog, "pipe")) if (pipe.effective?.after.includes(bare(name))) return true;
-  return false;
+/** Kept with each change: every job asks, and a look at all pipes would make a thousand jobs a million looks. */
+export function followedPipes(catalog: Pick<Mirror<Entity>, "get" | "values" | "onChange">) {
+  const parents = new Map<string, readonly string[]>();
+  const children = new Map<string, number>();
+  const set = (name: string, after: readonly string[]) => {
+    for (const parent of parents.get(name) ?? []) children.set(parent, (children.get(parent) ?? 0) - 1);
+    for (const parent of after) children.set(parent, (children.get(parent) ?? 0) + 1);
+    if (after.length > 0) parents.set(name, after);
+    else parents.delete(name);
+  };
+  catalog.onChange((name) => {
+    if (name?.startsWith("pipes/")) set(name, find(catalog, "pipe", name)?.effective?.after ?? []);
+    if (name !== undefined) return;
+    parents.clear();
+    children.clear();
+    for (const pipe of all(catalog, "pipe")) set(pipe.name, pipe.effective?.after ?? []);
+  });
+  return (pipe: string) => (children.get(pipe) ?? 0) > 0;
 }
 
 /** `name` is `instances/{instance}`. */
@@ -101,7 +121,7 @@ export function findSubject(catalog: Catalog, name: string): Found<Subject> {
   return { found: subject, paused: whyNot(name, instance.state === InstanceState.ENABLED, instance.stateReason) };
 }
 
-export function findWork(catalog: Catalog, job: Job): Found<Work> {
+export function findWork(catalog: JobCatalog, job: Job): Found<Work> {
   const answer = findSubject(catalog, job.instance);
   if (!("found" in answer)) return answer;
   const { found: subject, paused } = answer;
@@ -113,7 +133,8 @@ export function findWork(catalog: Catalog, job: Job): Found<Work> {
       if (job.kind === JobKind.REGISTER) return { found: { kind: "register", subject, pipe }, paused };
       if (pipe.state === PipeState.PENDING) return { unknown: `${job.pipe} waits for its plugin's register` };
       const stopped = paused ?? whyNot(job.pipe, pipe.state === PipeState.ENABLED, pipe.stateReason);
-      return { found: { kind: "fetch", subject, pipe, followed: isFollowed(catalog, pipe) }, paused: stopped };
+      const followed = catalog.isFollowed(bare(pipe.name));
+      return { found: { kind: "fetch", subject, pipe, followed }, paused: stopped };
     }
     case JobKind.POLL:
     case JobKind.ENRICH:

@@ -8,15 +8,23 @@ const MAX_REMEMBERED = 10_000;
 /** Resolves once the dataset stands. Errors: as `Results.ensureDataset`; nothing is remembered then. */
 export type EnsureDataset = (spec: DatasetSpec) => Promise<void>;
 
-export function declaredDatasets(results: Results): EnsureDataset {
-  const known = new Map<string, number>();
+export function declaredDatasets(results: Pick<Results, "ensureDataset">): EnsureDataset {
+  const known = new Map<string, { readonly untilMs: number; readonly stands: Promise<unknown> }>();
   return async (spec) => {
     const key = JSON.stringify(spec);
     const nowMs = performance.now();
-    if ((known.get(key) ?? 0) > nowMs) return;
-    await results.ensureDataset(spec);
-    known.delete(key);
-    known.set(key, nowMs + REMEMBER_MS);
-    if (known.size > MAX_REMEMBERED) known.delete(known.keys().next().value as string);
+    let asked = known.get(key);
+    if (!asked || asked.untilMs < nowMs) {
+      // Whoever comes while the first one asks waits for the same answer.
+      const stands = results.ensureDataset(spec);
+      asked = { untilMs: nowMs + REMEMBER_MS, stands };
+      known.delete(key);
+      known.set(key, asked);
+      if (known.size > MAX_REMEMBERED) known.delete(known.keys().next().value as string);
+    }
+    await asked.stands.catch((thrown) => {
+      if (known.get(key) === asked) known.delete(key);
+      throw thrown;
+    });
   };
 }

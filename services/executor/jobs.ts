@@ -1,6 +1,6 @@
 /** Takes jobs from the queue: only as many as there is room for, and none once it drains. */
 import { randomInt } from "node:crypto";
-import type { Queue } from "../bus/ports.ts";
+import type { Message, Queue } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
@@ -18,6 +18,8 @@ export interface JobsOptions {
   readonly ports: JobPorts;
   /** Jobs at once. */
   readonly limit: number;
+  /** Of these at most so many whose guests have not ended: the others are being written down, which takes no lane. */
+  readonly guests: number;
   /** How many more guests would start at once. */
   readonly free: () => number;
   readonly log: Logger;
@@ -29,19 +31,25 @@ export interface Jobs {
   drain(graceMs: number): Promise<void>;
 }
 
-export function takeJobs({ queue, ports, limit, free, log }: JobsOptions): Jobs {
+export function takeJobs({ queue, ports, limit, guests, free, log }: JobsOptions): Jobs {
   const stop = new AbortController();
   const running = new Set<Promise<void>>();
-  const start = (message: Parameters<typeof runJob>[0]) => {
-    const job = runJob(message, ports, stop.signal)
+  const unexecuted = new Set<Message>();
+  const start = (message: Message) => {
+    unexecuted.add(message);
+    const executed = () => void unexecuted.delete(message);
+    const job = runJob(message, ports, stop.signal, executed)
       .catch((thrown) => log.warn({ err: Fault.from(thrown), message: message.id }, "a job could not be handed back"))
-      .finally(() => running.delete(job));
+      .finally(() => {
+        executed();
+        running.delete(job);
+      });
     running.add(job);
   };
   const loop = background(
     async (signal) => {
       for (let failures = 0; !signal.aborted; ) {
-        const room = Math.min(limit - running.size, free(), MAX_PULL);
+        const room = Math.min(limit - running.size, guests - unexecuted.size, free(), MAX_PULL);
         if (room <= 0 || !ports.catalog.synced) {
           await pause(ROOM_POLL_MS, signal);
           continue;

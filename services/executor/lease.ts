@@ -12,7 +12,7 @@ const SAFETY_PART = 0.1;
 export interface Lease {
   /** Revision of the lock's `create`: of two attempts of one run the later one has the greater fence. */
   readonly fence: bigint;
-  /** The bus's own clock when the lease was granted, in milliseconds since the epoch. */
+  /** When the lease was granted, in milliseconds since the epoch: by the bus's own clock if that was asked for. */
   readonly grantedMs: number;
   /** Aborts as soon as the lease may be another's. */
   readonly lost: AbortSignal;
@@ -24,6 +24,8 @@ export interface LeaseOptions {
   readonly ttlMs: number;
   /** Who holds it, for people who look into the bucket. */
   readonly holder: string;
+  /** Whether `grantedMs` must be by the bus's clock: the server is asked for it, and that it holds. */
+  readonly timed?: boolean;
   /** Called after each renewal, to keep whatever else must be kept alive. Its failures are not the lease's. */
   readonly onRenew?: () => Promise<void>;
 }
@@ -47,10 +49,20 @@ export async function takeLease(locks: Kv, what: string, options: LeaseOptions):
     const ageMs = entry ? Date.now() - entry.createdMs : options.ttlMs;
     return { held: true, remainingMs: Math.min(options.ttlMs, Math.max(0, options.ttlMs - ageMs)) };
   }
-  const entry = await locks.get(key);
-  if (entry?.revision !== fence) throw new Fault("conflict", `the lock of ${what} was lost as soon as it was taken`);
-  return { held: false, lease: keep(locks, key, value, fence, entry.createdMs, askedMs, options) };
+  const lost = () => new Fault("conflict", `the lock of ${what} was lost as soon as it was taken`);
+  let grantedMs = Date.now();
+  if (options.timed) {
+    const entry = await locks.get(key);
+    if (entry?.revision !== fence) throw lost();
+    grantedMs = entry.createdMs;
+  }
+  // The answer itself may have come late.
+  if (isDoubtful(performance.now() - askedMs, options.ttlMs)) throw lost();
+  return { held: false, lease: keep(locks, key, value, fence, grantedMs, askedMs, options) };
 }
+
+/** Whether a lease that was asked for or renewed so long ago may be over. */
+const isDoubtful = (ageMs: number, ttlMs: number) => ageMs > ttlMs * (1 - SAFETY_PART);
 
 function keep(
   locks: Kv,
@@ -86,7 +98,7 @@ function keep(
   const watch = setInterval(
     () => {
       const ageMs = performance.now() - renewedMs;
-      if (ageMs > ttlMs * (1 - SAFETY_PART)) lose(`not renewed for ${Math.round(ageMs)} ms`);
+      if (isDoubtful(ageMs, ttlMs)) lose(`not renewed for ${Math.round(ageMs)} ms`);
     },
     ttlMs / (RENEWALS_PER_TTL * 4),
   ).unref();

@@ -52,7 +52,7 @@ export const settings = {
   engine: choice("EXECUTOR_ENGINE", "what runs guests; sdk is Extism's own, slower", ["kernel", "sdk"], "kernel"),
   lanes: whole("EXECUTOR_LANES", "worker threads for guests", [1, 256], DEFAULT_LANES),
   callsPerLane: whole("EXECUTOR_CALLS_PER_LANE", "guests in one lane at a time", [1, 10_000], 64),
-  jobs: whole("EXECUTOR_JOBS", "jobs from the queue at a time", [1, 10_000], 64),
+  jobs: whole("EXECUTOR_JOBS", "jobs from the queue at a time, with those whose guests have ended", [1, 10_000], 256),
   privateHosts: list(
     PRIVATE_HOSTS,
     "host, host:port or CIDR range that guests may dial although it is not public; grants must still name it",
@@ -183,6 +183,7 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const jobs = takeJobs({
     queue: await bus.queue(JOBS, JOBS_OPTIONS),
     limit: config.jobs,
+    guests: capacity,
     free: () => sandbox.free(),
     log,
     ports: {

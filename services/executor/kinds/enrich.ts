@@ -38,6 +38,7 @@ export function enrichRun(job: Job, subject: Subject, poller: Poller, resource: 
     attempts: 1,
     lock: `${pollerId}/${resourceId}`,
     whenLocked: "skip",
+    timed: true,
 
     async begin({ grantedMs }) {
       const schedule = poller.schedule || `every ${declared?.every || DEFAULT_EVERY}`;

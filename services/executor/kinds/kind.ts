@@ -42,7 +42,7 @@ export interface Attempt {
   readonly job: Job;
   readonly subject: Subject;
   readonly fence: bigint;
-  /** When the lease was granted, by the bus's clock: milliseconds since the epoch. */
+  /** When the lease was granted, in milliseconds since the epoch: of a timed run by the bus's clock. */
   readonly grantedMs: number;
   /** Gives the lease back early: before the job is put where another executor may take it at once. */
   release(): Promise<void>;
@@ -101,6 +101,8 @@ export interface JobRun {
   readonly attempts: number;
   /** What no two attempts do at once, whatever their run ids. */
   readonly lock: string;
+  /** Whether executors compare when it ran, so that only the bus's clock will do. */
+  readonly timed?: boolean;
   /** Held by another: wait for it, or leave this one out. */
   readonly whenLocked: "wait" | "skip";
   /** With the lease held, before anything runs. */

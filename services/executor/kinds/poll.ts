@@ -32,6 +32,7 @@ export function pollRun(job: Job, subject: Subject, poller: Poller, resource: Re
     attempts: 1,
     lock: `${pollerId}/${resourceId}`,
     whenLocked: "skip",
+    timed: true,
 
     async begin({ grantedMs }) {
       const begun = { job, pollerId, resourceId, schedule, grantedMs };
