@@ -4,12 +4,16 @@ export const STEPS = [
   "decoded",
   "locked",
   "begun",
+  /** A hook before the window has agreed. */
+  "approved",
   /** After each chunk that became durable. */
   "chunk_stored",
   /** After each checkpoint. */
   "checkpointed",
   "executed",
   "committed",
+  /** The window is what the attempt made of it; a hook behind it has not been told yet. */
+  "settled",
   "finished",
   "checkpoint_deleted",
   "acked",

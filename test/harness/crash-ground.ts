@@ -1,4 +1,4 @@
-/** Pipes of three kinds on a platform of processes that are killed and come back, and what a reader sees of them. */
+/** Pipes of every kind on a platform of processes that are killed and come back, and what a reader sees of them. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,6 +12,7 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
+import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import { newSecretKey } from "../../proto/secrets.ts";
 import { ask, connect } from "../../services/kit/grpc.ts";
 import { silentLog } from "../../services/kit/log.ts";
@@ -34,16 +35,25 @@ const READY_MS = 60_000;
 const ASK_MS = 10_000;
 const MAX_STARTS = 5;
 
-export const KINDS = ["append", "upsert", "checkpointed"] as const;
+export const KINDS = ["append", "upsert", "checkpointed", "sync", "select"] as const;
 export type Kind = (typeof KINDS)[number];
+/** Of a plugin. */
+const OWN_KINDS = ["append", "upsert", "checkpointed", "sync"] as const;
 export interface Source {
   readonly plugin: string;
   readonly config: Record<string, string | number>;
 }
-const CONFIGS: Readonly<Record<Kind, Source>> = {
+const CONFIGS: Readonly<Record<(typeof OWN_KINDS)[number], Source>> = {
   append: { plugin: "plugins/larder", config: { mode: "rows", rows: ROWS } },
   upsert: { plugin: "plugins/kitchen", config: { mode: "rows", rows: ROWS, overlap: OVERLAP } },
   checkpointed: { plugin: "plugins/larder", config: { mode: "emit", rows: ROWS, batches: 4 } },
+  sync: { plugin: "plugins/cellar", config: { rows: ROWS, batches: 2 } },
+};
+/** Reads rows that are being killed for all the time, once it may. */
+const SELECT: Partial<PipeParameters> = {
+  sql: "SELECT time, id, value * 2 AS value FROM append_rows WHERE time >= {begin} AND time < {end}",
+  reads: ["append_rows"],
+  after: ["calm-append.rows"],
 };
 
 /** A process of the platform that is started again whenever it was killed. */
@@ -141,11 +151,14 @@ export interface CrashGround extends AsyncDisposable {
   furnish(): Promise<void>;
   /** A pipe `<id>.rows` of its own instance, with windows of a day. */
   create(id: string, source: Source, windows?: number, more?: Partial<PipeParameters>): Promise<void>;
-  pipe(kind: Kind): string;
+  /** `of`: "calm-" for the one that nobody disturbs. */
+  pipe(kind: Kind, of?: "calm-"): string;
   /** Queues windows of a pipe, the done ones too. False when the scheduler was not there. */
   refetch(pipe: string, from: number, count: number, scheduler?: string): Promise<boolean>;
   depth(): Promise<number>;
   windows(pipe: string, state?: WindowState): Promise<readonly Window[]>;
+  /** Windows whose newest commit no `after_sync` was told of in full. */
+  untold(): Promise<readonly unknown[]>;
   /** Windows of which neither all rows nor none are seen, and rows that are seen twice. Undefined: cannot be asked. */
   torn(): Promise<string[] | undefined>;
   ids(pipe: string): Promise<unknown[]>;
@@ -185,14 +198,22 @@ export async function openCrashGround(
   ) => {
     const instance = Instance.fromPartial({ plugin, config, grants: { allRequested: true } });
     await call(doors.registry(), InstancesService.createInstance, { instanceId: id, instance });
+    await createPipe(`instances/${id}`, "rows", windows, more);
+  };
+  const createPipe = async (instance: string, metric: string, windows: number, more: Partial<PipeParameters>) => {
+    const id = `${bare(instance)}.${metric}`;
     const end = new Date(Date.parse(BEGIN) + windows * DAY_MS).toISOString();
     const parameters = { begin: BEGIN, end, chunk: "1d", schedule: "every 2s", attempts: 5, ...more };
-    const pipe = Pipe.fromPartial({ instance: `instances/${id}`, metric: "rows", parameters });
+    const pipe = Pipe.fromPartial({ instance, metric, parameters });
     await call(doors.registry(), PipesService.createPipe, { pipe });
     await until(`${id} is enabled`, async () => {
-      const { pipe: now } = await call(doors.registry(), PipesService.getPipe, { name: `pipes/${id}.rows` });
+      const { pipe: now } = await call(doors.registry(), PipesService.getPipe, { name: `pipes/${id}` });
       return now?.state === PipeState.ENABLED;
     });
+  };
+  const windowsOf: CrashGround["windows"] = async (pipe, state = WindowState.UNSPECIFIED) => {
+    const request = { parent: `pipes/${pipe}`, pageSize: 10_000, pageToken: "", state };
+    return (await call(doors.scheduler(), SchedulesService.listWindows, request)).windows;
   };
   const publish = async () => {
     for (const bundle of await kitchenBundles()) {
@@ -207,31 +228,36 @@ export async function openCrashGround(
     publish,
     async furnish() {
       await publish();
-      for (const kind of KINDS) {
+      for (const kind of OWN_KINDS) {
         await create(`calm-${kind}`, CONFIGS[kind]);
         await create(kind, CONFIGS[kind]);
       }
+      const allRead = async () => (await windowsOf(pipeOf("append"), WindowState.DONE)).length === WINDOWS;
+      await until("what is read is there", allRead, READY_MS);
+      for (const id of [pipeOf("select", "calm-"), pipeOf("select")])
+        await createPipe(SQL_INSTANCE, id.slice(id.indexOf(".") + 1), WINDOWS, SELECT);
     },
     create,
-    pipe: (kind) => `${kind}.rows`,
+    pipe: pipeOf,
     async refetch(pipe, from, count, scheduler = doors.scheduler()) {
       const request = { name: `pipes/${pipe}`, begin: timeOf(from), end: timeOf(from + count), refetch: true };
       const answer = await call(scheduler, SchedulesService.syncPipe, request).catch(() => undefined);
       return answer !== undefined;
     },
     depth: async () => Number((await call(doors.scheduler(), SchedulesService.getQueue, {})).depth),
-    async windows(pipe, state = WindowState.UNSPECIFIED) {
-      const request = { parent: `pipes/${pipe}`, pageSize: 10_000, pageToken: "", state };
-      return (await call(doors.scheduler(), SchedulesService.listWindows, request)).windows;
-    },
+    windows: windowsOf,
+    untold: () =>
+      rows(`SELECT run_id, max(fence) AS newest FROM runs WHERE kind = 'sync' AND committed = 1 GROUP BY run_id
+            HAVING (run_id || '/after_sync', newest) NOT IN
+              (SELECT run_id, fence FROM runs WHERE kind = 'hook' AND outcome = 'ok')`),
     async torn() {
       // Of a window whose neighbour came first the overlap is there, and no more.
-      const whole = { append: [ROWS], upsert: [OVERLAP, ROWS], checkpointed: [ROWS] };
       const sql = KINDS.map(
         (kind) =>
-          `SELECT '${kind}' AS k, toString(toDate(time)) AS d, count() AS c, uniqExact(id) AS u FROM ${kind}_rows
+          `SELECT '${kind}' AS k, toString(toDate(time)) AS d, count() AS c, uniqExact(id) AS u
+           FROM ${tableOf(pipeOf(kind))}
            WHERE time < '${BEGIN}'::DateTime64 + INTERVAL ${WINDOWS} DAY
-           GROUP BY d HAVING c != u OR c NOT IN (${whole[kind]})`,
+           GROUP BY d HAVING c != u OR c NOT IN (${kind === "upsert" ? [OVERLAP, ROWS] : ROWS})`,
       ).join(" UNION ALL ");
       return (await rows(sql).catch(() => undefined))?.map((row) => row.join(" "));
     },
@@ -246,6 +272,7 @@ export async function openCrashGround(
   };
 }
 
+const pipeOf = (kind: Kind, of = "") => (kind === "select" ? `sql.${of}rows` : `${of}${kind}.rows`);
 const tableOf = (pipe: string) => pipe.replaceAll(/[.-]/g, "_");
 
 /** A folder for an embedded bus. */

@@ -29,32 +29,47 @@ const EXECUTOR_STEPS: readonly (readonly [step: string, nth: number])[] = [
   ["chunk_stored", 1],
   ["executed", 1],
   ["committed", 1],
+  ["settled", 1],
   ["finished", 1],
   ["checkpoint_deleted", 1],
   ["acked", 1],
   ["released", 1],
 ];
-const CHECKPOINT_STEPS: readonly (readonly [step: string, nth: number])[] = [
-  ["chunk_stored", 3],
-  ["checkpointed", 1],
-  ["checkpointed", 3],
-  ["checkpointed", 4],
-];
+/** Steps that only some kinds have. */
+const OWN_STEPS: Partial<Record<Kind, typeof EXECUTOR_STEPS>> = {
+  checkpointed: [
+    ["chunk_stored", 3],
+    ["checkpointed", 1],
+    ["checkpointed", 3],
+    ["checkpointed", 4],
+  ],
+  sync: [
+    ["approved", 1],
+    ["chunk_stored", 2],
+    ["checkpointed", 1],
+    ["checkpointed", 2],
+  ],
+};
+/** Between these lies what reaches the store and the windows. */
+const FEW_STEPS = ["begun", "chunk_stored", "committed", "settled"];
 const SCHEDULER_STEPS = ["planned", "claimed", "sent"];
-const STEP_MS = 60_000;
-const SETTLE_MS = 120_000;
+const STEP_MS = 120_000;
+const SETTLE_MS = 240_000;
 /** Jobs in the queue below which windows are queued again. */
 const LOW_WATER = 25;
-const FEED = 20;
+const FEED = 12;
 const FEED_EVERY_MS = 200;
 
 /** Every step of an executor, for every kind. */
 export const executorCells = (victim: Victim): Cell[] =>
   KINDS.flatMap((kind) =>
-    [...EXECUTOR_STEPS, ...(kind === "checkpointed" ? CHECKPOINT_STEPS : [])].map(([step, nth]) => ({
+    [...EXECUTOR_STEPS, ...(OWN_STEPS[kind] ?? [])].map(([step, nth]) => ({
       ...{ victim, at: "executor" as const, step, nth, kind },
     })),
   );
+/** Some steps of an executor, for every kind. */
+export const fewCells = (victim: Victim): Cell[] =>
+  executorCells(victim).filter(({ step, nth }) => nth === 1 && FEW_STEPS.includes(step));
 export const schedulerCells = (victim: Victim): Cell[] =>
   KINDS.flatMap((kind) => SCHEDULER_STEPS.map((step) => ({ victim, at: "scheduler" as const, step, nth: 1, kind })));
 export const times = (count: number, cells: readonly Cell[]) => Array.from({ length: count }, () => cells).flat();
@@ -108,6 +123,8 @@ export async function killThrough(ground: CrashGround, { cells, parts, others }:
   await until("everything is at rest", () => isAtRest(ground), SETTLE_MS);
   await look();
   if (torn.size) throw new Error(`seen in halves: ${[...torn].join(", ")}`);
+  const untold = await ground.untold();
+  if (untold.length) throw new Error(`ended without after_sync: ${untold.join(", ")}`);
   return counts;
 }
 

@@ -131,7 +131,7 @@ export async function openExecuting(bus: Bus, results: Results, log: Logger = si
   };
 }
 
-/** The bundles of `kitchen`, `larder`, `scales` and `relay` (without columns), compiled now. */
+/** The bundles of `kitchen`, `larder`, `scales`, `relay` (without columns) and `cellar` (`sync`, hooks), compiled now. */
 export async function kitchenBundles(): Promise<Buffer[]> {
   const builder = pathToFileURL(join(ROOT, "plugins-sdk/assemblyscript/build.js")).href;
   const { buildPlugin } = (await import(builder)) as { buildPlugin(folder: string): Promise<{ wasmPath: string }> };
@@ -144,7 +144,9 @@ export async function kitchenBundles(): Promise<Buffer[]> {
   const scales = { ...larder, name: "scales", metered: true };
   const { columns: ___, ...bare } = fetch;
   const relay = { ...manifest, name: "relay", interfaces: { fetch: bare } };
-  return [manifest, larder, scales, relay].map((one) =>
+  const { schedule: ____, backtrack: _____, ...sync } = fetch;
+  const cellar = { ...manifest, name: "cellar", interfaces: { sync, before_sync: {}, after_sync: {} } };
+  return [manifest, larder, scales, relay, cellar].map((one) =>
     packed([
       { path: "plugin.json", content: JSON.stringify(one) },
       { path: "plugin.wasm", content: wasm },

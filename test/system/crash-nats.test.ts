@@ -1,16 +1,24 @@
 /** Executor, scheduler, NATS and ClickHouse are killed -9 between any two steps of a job: the rows that are seen hold. */
 import { expect, test } from "vitest";
 import { KINDS, openCrashGround, type Part } from "../harness/crash-ground.ts";
-import { executorCells, isAtRest, killThrough, schedulerCells, tableOf, times } from "../harness/crash-matrix.ts";
+import {
+  executorCells,
+  fewCells,
+  isAtRest,
+  killThrough,
+  schedulerCells,
+  tableOf,
+  times,
+} from "../harness/crash-matrix.ts";
 import { startNats } from "../harness/nats.ts";
 import { until } from "../harness/until.ts";
 
 const CELLS = [
   ...times(2, executorCells("executor")),
-  ...times(2, executorCells("nats")),
-  ...executorCells("clickhouse"),
-  ...executorCells("scheduler"),
-  ...times(2, schedulerCells("scheduler")),
+  ...executorCells("nats"),
+  ...fewCells("clickhouse"),
+  ...fewCells("scheduler"),
+  ...schedulerCells("scheduler"),
 ];
 
 test("on NATS, killed between any two steps, every row is seen once and no window in halves", async () => {
@@ -28,7 +36,7 @@ test("on NATS, killed between any two steps, every row is seen once and no windo
   const executors = [await ground.part(["executor"]), await ground.part(["executor"])];
   await ground.furnish();
   await until("every window is done once", () => isAtRest(ground), 60_000);
-  const expected = await Promise.all(KINDS.map((kind) => ground.seen(`calm-${kind}.rows`)));
+  const expected = await Promise.all(KINDS.map((kind) => ground.seen(ground.pipe(kind, "calm-"))));
 
   const counts = await killThrough(ground, {
     cells: CELLS,
@@ -41,4 +49,4 @@ test("on NATS, killed between any two steps, every row is seen once and no windo
   process.stdout.write(tableOf("nats", counts));
   expect(await Promise.all(KINDS.map((kind) => ground.seen(ground.pipe(kind))))).toEqual(expected);
   expect([...counts.values()].reduce((a, b) => a + b, 0)).toBe(CELLS.length);
-}, 900_000);
+}, 1_800_000);

@@ -1,7 +1,8 @@
 /** A test guest that behaves as its config says: well, badly, slowly or not at all. */
 import {
-  checkpoint, decodeUtf8, DiscoverCall, Emitter, fail, FetchCall, formatTime, httpGet, Json, kvCreate, kvGet, kvUpdate,
-  log, Metrics, now, PollCall, progress, Query, RegisterCall, RouteCall, Rows, RowWriter,
+  AfterSyncCall, BeforeSyncCall, checkpoint, decodeUtf8, DiscoverCall, Emitter, fail, FetchCall, formatTime, httpGet,
+  Json, kvCreate, kvGet, kvUpdate, log, Metrics, now, PollCall, progress, Query, RegisterCall, RouteCall, Rows, RowWriter,
+  SyncCall, Window,
 } from "@millrace/assemblyscript";
 import { fillForEver, hog, spin, trap } from "./harm";
 
@@ -15,12 +16,12 @@ export function fetch(): i32 {
     // With `overlap`, the first rows of the next window, too: the same rows, once for an index.
     for (let i = 0; i < count + <i32>config.get("overlap").asInteger(0); i++) {
       rows.begin();
-      columns(rows, run, i, count);
+      columns(rows, run.window, i, count);
       rows.end();
     }
     return run.ok(rows);
   }
-  if (mode == "emit") return emitted(run, count);
+  if (mode == "emit") return emitted(config, run.window, run.cursor, run.attempt) || run.ok();
   if (mode == "relay") return relayed(run);
   if (mode == "page") {
     const page = run.cursor.asInteger(0);
@@ -28,7 +29,7 @@ export function fetch(): i32 {
     const rows = new Rows();
     for (let i = page * count / pages; i < (page + 1) * count / pages; i++) {
       rows.begin();
-      columns(rows, run, <i32>i, count);
+      columns(rows, run.window, <i32>i, count);
       rows.end();
     }
     if (page + 1 < pages) run.next(Json.integer(page + 1));
@@ -41,7 +42,7 @@ export function fetch(): i32 {
     if (reply.failed) return reply.fail();
     const rows = new Rows();
     rows.begin();
-    columns(rows, run, 0, 1);
+    columns(rows, run.window, 0, 1);
     rows.end();
     return run.ok(rows);
   }
@@ -57,7 +58,7 @@ export function fetch(): i32 {
     const rows = new Rows();
     for (let i = 0; i < count; i++) {
       rows.begin();
-      columns(rows, run, i, count);
+      columns(rows, run.window, i, count);
       rows.setText("mood", "café ☃").key("nested").openObject().setInteger("depth", i).closeObject();
       rows.end();
     }
@@ -74,17 +75,35 @@ export function fetch(): i32 {
   return harm(mode);
 }
 
-/** `rows` rows in `batches` batches, each followed by a checkpoint that a later attempt starts after. */
-function emitted(run: FetchCall, count: i32): i32 {
-  const batches = <i32>run.config.get("batches").asInteger(1);
-  const failAt = <i32>run.config.get("fail_at_batch").asInteger(0);
+/** The rows of mode "emit", behind a hook that always agrees. */
+export function sync(): i32 {
+  const run = SyncCall.read();
+  return emitted(run.config, run.window, run.cursor, run.attempt) || run.ok();
+}
+
+export function before_sync(): i32 {
+  return BeforeSyncCall.read().proceed();
+}
+
+/** Fails when it is told of less than the whole window. */
+export function after_sync(): i32 {
+  const run = AfterSyncCall.read();
+  const whole = run.outcome == "ok" && run.rows == run.config.get("rows").asInteger(10);
+  return whole ? run.ok() : fail("told_wrongly", `told of ${run.outcome}, ${run.rows} rows`);
+}
+
+/** `rows` rows in `batches` batches, each followed by a checkpoint that a later attempt starts after. 0: all went. */
+function emitted(config: Json, window: Window, cursor: Json, attempt: i32): i32 {
+  const count = <i32>config.get("rows").asInteger(10);
+  const batches = <i32>config.get("batches").asInteger(1);
+  const failAt = <i32>config.get("fail_at_batch").asInteger(0);
   const rows = new Emitter();
-  for (let batch = <i32>run.cursor.get("batches").asInteger(0); batch < batches; batch++) {
+  for (let batch = <i32>cursor.get("batches").asInteger(0); batch < batches; batch++) {
     // Only the first attempt fails, so that a test sees the second one resume.
-    if (failAt > 0 && batch == failAt && run.attempt == 1) return fail("asked_to", `failed at batch ${batch}`, true);
+    if (failAt > 0 && batch == failAt && attempt == 1) return fail("asked_to", `failed at batch ${batch}`, true);
     for (let i = batch * count / batches; i < (batch + 1) * count / batches; i++) {
       rows.begin();
-      columns(rows, run, i, count);
+      columns(rows, window, i, count);
       rows.end();
     }
     if (rows.flush().failed) return rows.fail();
@@ -92,7 +111,7 @@ function emitted(run: FetchCall, count: i32): i32 {
     if (saved.failed) return saved.fail();
     progress(batch + 1, batches, `batch ${batch + 1}`);
   }
-  return run.ok();
+  return 0;
 }
 
 /** Rows of a source as it writes them, a line each, page by page with a checkpoint behind each. */
@@ -135,8 +154,7 @@ function counted(run: FetchCall): i32 {
 
 
 /** Row `i` of `count`, spread evenly over the window. */
-function columns(rows: RowWriter, run: FetchCall, i: i32, count: i32): void {
-  const window = run.window;
+function columns(rows: RowWriter, window: Window, i: i32, count: i32): void {
   const time = window.beginUs + (window.endUs - window.beginUs) / count * i;
   rows
     .setText("time", formatTime(time))
