@@ -3,12 +3,11 @@ import type { HookInterface } from "../../../proto/gen/millrace/registry/v1/mani
 import type { Pipe } from "../../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { Fault } from "../../kit/fault.ts";
-import { formatPosition } from "../../kit/time.ts";
+import { formatTime } from "../../kit/time.ts";
 import type { Outcome } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
 import { Tally } from "../tally.ts";
-import { spanOf } from "../windows.ts";
 import { type Attempt, badAnswer, type Failed, failureOf, type Tools } from "./kind.ts";
 import { pipeInput } from "./pipe-input.ts";
 
@@ -71,8 +70,7 @@ function call(
   more: object,
   tally: Tally,
 ) {
-  const { axis, beginUs, untilUs } = spanOf(job);
-  const [begin, end] = [beginUs, untilUs].map((at) => formatPosition(axis, at));
+  const [begin, end] = [formatTime(job.beginUs), formatTime(job.untilUs || job.endUs)];
   const asked = { pipe: pipeInput(pipe), config: subject.config, begin, end, attempt: number, ...more };
   const limits = tools.limits(subject.release.manifest?.limits, timeout || DEFAULT_TIMEOUT);
   // Metrics are stored with the run's rows, and these are under way or stored already.
