@@ -5,7 +5,7 @@ import type { Events, Kv, Message } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
 import { METRICS, type RowObject } from "../results/results.ts";
-import { findWork, type JobCatalog, type Work } from "./catalog.ts";
+import { type Catalog, findWork, type Work } from "./catalog.ts";
 import { checkpointsOf } from "./checkpoints.ts";
 import { outermost } from "./function-calls.ts";
 import type { Capabilities } from "./host/functions.ts";
@@ -25,6 +25,7 @@ import { retryDelayMs } from "./retry-policy.ts";
 import { announceRun, nowUs, type RunEnd, type RunHead, runRecord } from "./run-record.ts";
 import type { OnStep } from "./steps.ts";
 import { Tally } from "./tally.ts";
+import { spanOf } from "./windows.ts";
 
 /** Lookups of something that the catalogue does not know, before the job is given up. */
 const MAX_LOOKUPS = 6;
@@ -37,7 +38,7 @@ const LOCKED_DELAY_MS = 250;
 const COMMIT_MS = 300_000;
 
 export interface JobPorts {
-  readonly catalog: JobCatalog;
+  readonly catalog: Catalog;
   readonly tools: Tools;
   readonly locks: Kv;
   readonly checkpoints: Kv;
@@ -51,16 +52,8 @@ export interface JobPorts {
   readonly onStep?: OnStep | undefined;
 }
 
-/**
- * Never throws. `stop` aborts when the executor has no more time: the job is handed back. `executed` is called when its
- * guests have ended and the rest is writing down.
- */
-export async function runJob(
-  message: Message,
-  ports: JobPorts,
-  stop: AbortSignal,
-  executed: () => void = () => {},
-): Promise<void> {
+/** Never throws. `stop` aborts when the executor has no more time: the job is handed back. */
+export async function runJob(message: Message, ports: JobPorts, stop: AbortSignal): Promise<void> {
   let job: Job;
   try {
     job = Job.decode(message.body);
@@ -68,7 +61,7 @@ export async function runJob(
     return message.deadLetter(`not a job: ${Fault.from(thrown).message}`);
   }
   try {
-    await new JobAttempt(message, job, ports, stop, executed).run();
+    await new JobAttempt(message, job, ports, stop).run();
   } catch (thrown) {
     const fault = Fault.from(thrown);
     ports.log.warn({ err: fault, run: job.runId }, "a job failed outside its guest; it will be tried again");
@@ -81,17 +74,15 @@ class JobAttempt {
   readonly #job: Job;
   readonly #ports: JobPorts;
   readonly #stop: AbortSignal;
-  readonly #executed: () => void;
   readonly #tally: Tally;
   readonly #startedUs = nowUs();
 
-  constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal, executed: () => void) {
+  constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal) {
     this.#message = message;
     this.#job = job;
     this.#ports = ports;
     this.#tally = new Tally(ports.recorder.tape());
     this.#stop = stop;
-    this.#executed = executed;
   }
 
   async run(): Promise<void> {
@@ -108,8 +99,7 @@ class JobAttempt {
     if (expireUs !== 0n && nowUs() > expireUs) return this.#drop(run, work, "dropped_late", "its time had passed");
 
     const onRenew = () => this.#message.progress();
-    const timed = run.timed ?? false;
-    const taken = await takeLease(locks, run.lock, { ttlMs: LOCK_TTL_MS, holder: executor, timed, onRenew });
+    const taken = await takeLease(locks, run.lock, { ttlMs: LOCK_TTL_MS, holder: executor, onRenew });
     if (taken.held) {
       // Delivered again: the holder may be the executor that died with it.
       const wait = run.whenLocked === "wait" || this.#message.deliveries > 1;
@@ -170,7 +160,6 @@ class JobAttempt {
     await this.#step("begun", fence);
 
     const ended = await run.execute(attempt).catch((thrown): Failed => troubleOf(Fault.from(thrown)));
-    this.#executed();
     log.end();
     if (signal.aborted) return this.#handBack(run, work, attempt, ended);
     if (!isSuccess(ended)) return this.#fail(run, work, attempt, ended);
@@ -306,12 +295,12 @@ class JobAttempt {
   }
 
   #head({ kind, dataset, target, resource }: JobRun, { subject }: Work): RunHead {
-    const { runId, dueUs, beginUs, endUs } = this.#job;
+    const { runId, dueUs } = this.#job;
     const ofWindow = kind === "fetch" || kind === "sync" || kind === "verify";
     return {
       ...{ kind, runId, dataset, target, resource, dueUs, subject },
       startedUs: this.#startedUs,
-      ...(ofWindow && { window: { beginUs, endUs } }),
+      ...(ofWindow && { window: spanOf(this.#job) }),
       attempt: this.#message.deliveries,
       executor: this.#ports.executor,
     };

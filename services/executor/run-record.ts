@@ -5,6 +5,7 @@ import { formatTime } from "../kit/time.ts";
 import type { Outcome, RunKind, RunPart, RunRecord } from "../results/results.ts";
 import type { Subject } from "./catalog.ts";
 import type { Tally } from "./tally.ts";
+import type { WindowSpan } from "./windows.ts";
 
 const MAX_MESSAGE_CHARACTERS = 4_000;
 
@@ -19,7 +20,7 @@ export interface RunHead {
   readonly subject: Subject;
   readonly dueUs: bigint;
   readonly startedUs: bigint;
-  readonly window?: { readonly beginUs: bigint; readonly endUs: bigint };
+  readonly window?: Pick<WindowSpan, "axis" | "beginUs" | "endUs">;
   readonly attempt: number;
   readonly executor: string;
 }
@@ -49,6 +50,7 @@ export function runRecord(head: RunHead, end: RunEnd, used: Tally): RunRecord {
     instance: subject.instance,
     beginUs: window?.beginUs,
     endUs: window?.endUs,
+    integers: window !== undefined && window.axis !== "time",
     finishedUs: nowUs(),
     ...{ parts: [], chunks: 0, rows: 0 },
     ...end,

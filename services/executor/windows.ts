@@ -1,21 +1,43 @@
 /** What executors write about a window: that it is being fetched, and how that ended. */
+import type { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
-import { compactTime, timestampOf } from "../kit/time.ts";
+import { type Axis, compactPosition, stretchOf, timestampOf } from "../kit/time.ts";
 import { changeRecord, type Known, refuseNewer } from "./fenced-record.ts";
 
-export interface WindowKey {
-  readonly pipe: string;
+/** Where the window of a job lies: microseconds since the epoch, or on an axis of integers these. */
+export interface WindowSpan {
+  readonly axis: Axis;
   readonly beginUs: bigint;
   readonly endUs: bigint;
+  /** Up to where the source is asked. */
+  readonly untilUs: bigint;
+  /** Up to where it is known to go. */
+  readonly reachUs: bigint;
+}
+
+export function spanOf(job: Job): WindowSpan {
+  const { beginUs, endUs, beginInt, endInt, untilInt, reachInt } = job;
+  const untilUs = job.untilUs || endUs;
+  if (beginInt === "") return { axis: "time", beginUs, endUs, untilUs, reachUs: untilUs };
+  const [begin, end, until, reach] = [BigInt(beginInt), BigInt(endInt), BigInt(untilInt), BigInt(reachInt)];
+  // Whether the column is signed makes no difference to what is written.
+  return { axis: "int64", beginUs: begin, endUs: end, untilUs: until, reachUs: reach };
+}
+
+export interface WindowKey extends Pick<WindowSpan, "beginUs" | "endUs"> {
+  readonly pipe: string;
+  /** Default: time. */
+  readonly axis?: Axis;
 }
 
 /** `run` and `fence` of the attempt that writes; the rest as it is to stand. Absent fields stay as they were. */
 export type WindowChange = Pick<Window, "run" | "fence" | "state"> &
-  Partial<Pick<Window, "rows" | "fetchedUntil" | "message" | "result">>;
+  Partial<Pick<Window, "rows" | "fetchedUntil" | "fetchedUntilInt" | "watermarkInt" | "message" | "result">>;
 
-const keyOf = ({ pipe, beginUs }: WindowKey) => `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
+const keyOf = ({ pipe, axis = "time", beginUs }: WindowKey) =>
+  `${encodeKeyPart(pipe)}.${compactPosition(axis, beginUs)}`;
 
 export async function readWindow(windows: Kv, key: WindowKey): Promise<Window | undefined> {
   const entry = await windows.get(keyOf(key));
@@ -41,9 +63,9 @@ export async function writeWindow(
     const stored = bytes && Window.decode(bytes);
     const fields = typeof change === "function" ? change(stored) : change;
     refuseNewer(stored?.fence ?? 0n, fields.fence, `window ${formatKey(key)}`);
-    const { beginUs, endUs } = key;
+    const { axis = "time", beginUs, endUs } = key;
     const next = Window.fromPartial({
-      ...(stored ?? { begin: timestampOf(beginUs), end: timestampOf(endUs) }),
+      ...(stored ?? stretchOf(axis, beginUs, endUs)),
       message: "",
       ...fields,
       updateTime: timestampOf(BigInt(Date.now()) * 1_000n),
@@ -75,7 +97,7 @@ export async function changeWindow(
 export function unrunState(stored: Window | undefined): WindowState {
   const { formerState = WindowState.UNSPECIFIED } = stored ?? {};
   if (formerState !== WindowState.UNSPECIFIED && formerState !== WindowState.RUNNING) return formerState;
-  return stored?.fetchedUntil ? WindowState.STALE : WindowState.MISSING;
+  return stored?.fetchedUntil || stored?.fetchedUntilInt ? WindowState.STALE : WindowState.MISSING;
 }
 
-const formatKey = ({ pipe, beginUs }: WindowKey) => `${pipe}/${compactTime(beginUs)}`;
+const formatKey = ({ pipe, axis = "time", beginUs }: WindowKey) => `${pipe}/${compactPosition(axis, beginUs)}`;

@@ -85,10 +85,10 @@ export function checkSpec(spec: DatasetSpec): void {
     }
   }
   const { datetime } = spec;
-  if (datetime !== undefined && !["timestamp", "date"].includes(spec.columns[datetime] ?? "")) {
+  if (datetime !== undefined && !["timestamp", "date", "int64", "uint64"].includes(spec.columns[datetime] ?? "")) {
     mistakes.push({
       field: "datetime",
-      problem: `${show(datetime)} is no timestamp or date column`,
+      problem: `${show(datetime)} is no timestamp, date, int64 or uint64 column`,
       fix: "declare it",
     });
   }

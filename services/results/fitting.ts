@@ -1,5 +1,6 @@
 /** What rows that were looked into ask of their dataset, by its policy: new columns, or what is wrong. Pure. */
 import { Fault, type Mistake } from "../kit/fault.ts";
+import { axisOf } from "../kit/time.ts";
 import { MAX_COLUMNS } from "./column.ts";
 import { COLUMN_NAME, inferType, isNaiveTime, widen } from "./evolution.ts";
 import type { ColumnType, Dataset, RowObject } from "./records.ts";
@@ -23,8 +24,10 @@ export function neededColumns(rows: readonly RowObject[], dataset: Dataset): Rec
         room -= 1;
       } else if (!holds(type, value, dataset)) {
         const wider = widen(type, inferType(value, dataset.timezone) ?? "string");
-        if (name === dataset.datetime && wider !== "timestamp" && wider !== "date") {
-          const problem = `${JSON.stringify(value)} is no time, and the dataset goes by this column`;
+        const integers = axisOf(dataset.columns[dataset.datetime ?? ""]) !== "time";
+        if (name === dataset.datetime && (integers || (wider !== "timestamp" && wider !== "date"))) {
+          const kind = integers ? type : "time";
+          const problem = `${JSON.stringify(value)} is no ${kind}, and the dataset goes by this column`;
           throw Fault.invalid(`rows of ${dataset.dataset}`, [{ field: `row ${i + 1}, column ${name}`, problem }]);
         }
         needed[name] = wider;

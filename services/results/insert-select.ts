@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { ClickHouseSettings } from "@clickhouse/client";
 import { Fault, type Mistake } from "../kit/fault.ts";
+import type { Axis } from "../kit/time.ts";
 import type { Store } from "./client.ts";
 import { storageType } from "./column.ts";
 import type { Datasets } from "./datasets.ts";
@@ -15,6 +16,8 @@ import { storedColumn } from "./stored-columns.ts";
 export interface SelectedChunk extends Omit<Chunk, "rows" | "format" | "resource"> {
   /** May name the window as `{begin}` and `{end}`. */
   readonly sql: string;
+  /** Default: time. */
+  readonly axis?: Axis;
   readonly beginUs: bigint;
   readonly endUs: bigint;
   /** Datasets that it may read. */
@@ -30,10 +33,10 @@ interface Column {
 }
 
 const WINDOW = /\{(begin|end)\}/g;
-const MOMENT = "DateTime64(6, 'UTC')";
+const POSITIONS: Readonly<Record<Axis, string>> = { time: "DateTime64(6, 'UTC')", int64: "Int64", uint64: "UInt64" };
 
 /** `{begin}` and `{end}` as parameters of a type; whoever writes the type himself keeps it. */
-export const withMoments = (sql: string) => sql.replace(WINDOW, `{$1:${MOMENT}}`);
+const withPositions = (sql: string, axis: Axis) => sql.replace(WINDOW, `{$1:${POSITIONS[axis]}}`);
 
 /**
  * One INSERT … SELECT, never sent twice: whether an answer that was lost stored rows or not, only another fence can
@@ -47,8 +50,10 @@ export async function insertSelect(
   chunk: SelectedChunk,
   memoryBytes: number,
 ): Promise<Stored> {
-  const params = { begin: clickHouseTime(chunk.beginUs), end: clickHouseTime(chunk.endUs) };
-  const sql = await reader.check({ sql: withMoments(chunk.sql), params, tables: chunk.tables });
+  const { axis = "time" } = chunk;
+  const written = (at: bigint) => (axis === "time" ? clickHouseTime(at) : String(at));
+  const params = { begin: written(chunk.beginUs), end: written(chunk.endUs) };
+  const sql = await reader.check({ sql: withPositions(chunk.sql, axis), params, tables: chunk.tables });
   const settings = { database: store.database } as ClickHouseSettings;
   const described = await describe(store, sql, params, settings);
   const dataset = await fitted(datasets, chunk.dataset, described);
@@ -136,7 +141,8 @@ async function fitted(datasets: Datasets, name: string, described: readonly Colu
     } else if (evolves) needed[column.name] = declared === undefined ? type : widen(declared, type);
   }
   if (mistakes.length) throw Fault.invalid(`rows of ${name}`, mistakes);
-  if (!evolves && known) return known;
+  const undeclared = described.some(({ name: column }) => !Object.hasOwn(columns, column));
+  if (!evolves && known) return undeclared && !known.extra ? datasets.ensure({ ...known, extra: true }) : known;
   const wish = datasets.wish(name);
   const base = known ?? { ...wish, schema: "evolve" as const };
   return datasets.ensure({ ...base, columns: { ...base.columns, ...needed } });
@@ -151,12 +157,12 @@ function statement(db: string, dataset: Dataset, described: readonly Column[], s
   const values = shown.map(({ name, type }) => converted(name, type, dataset.columns[name] ?? ""));
   const fields = extra.map(({ name, type }) => `${quote(name)} ${type}`).join(", ");
   const tuple = `CAST(tuple(${extra.map(({ name }) => quote(name)).join(", ")}), ${literal(`Tuple(${fields})`)})`;
-  const rest = extra.length ? `toJSONString(${tuple})` : "'{}'";
+  const [restInto, rest] = extra.length ? [["_extra"], [`toJSONString(${tuple})`]] : [[], []];
   const taking = shown.map(({ name }) => quote(storedColumn(dataset, name)));
   const envelope = "{millrace_run:String}, {millrace_fence:UInt64}, {millrace_attempt:UInt32}, {millrace_chunk:UInt32}";
   return `INSERT INTO ${db}.${quote(rowsTable(dataset.dataset))}
-      (${["_run_id, _fence, _attempt, _chunk, _resource, _ingested_at", ...taking, "_extra"].join(", ")})
-    SELECT ${[envelope, "''", "now64(3)", ...values, rest].join(", ")} FROM (${sql})`;
+      (${["_run_id, _fence, _attempt, _chunk, _resource, _ingested_at", ...taking, ...restInto].join(", ")})
+    SELECT ${[envelope, "''", "now64(3)", ...values, ...rest].join(", ")} FROM (${sql})`;
 }
 
 function converted(name: string, from: string, to: ColumnType): string {

@@ -1,12 +1,13 @@
 /** Work on stored rows: sums to verify by, emptied windows, copies, dropped datasets, and the sweep of what is dead. */
 import { Fault } from "../kit/fault.ts";
+import { axisOf } from "../kit/time.ts";
 import type { Store } from "./client.ts";
 import { type Datasets, METRICS } from "./datasets.ts";
 import type { Copy, Dataset, Duplicates, RunRecord, RunSum, WindowFilter } from "./records.ts";
 import { selectAll } from "./row-query.ts";
 import { decodeRun, type RunRow } from "./run-row.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
-import { storedVersions } from "./stored-columns.ts";
+import { extraText, storedVersions } from "./stored-columns.ts";
 import { countedRows } from "./view.ts";
 import type { Writer } from "./writer.ts";
 
@@ -14,7 +15,9 @@ import type { Writer } from "./writer.ts";
 export const MAX_RUNS_AT_ONCE = 1_000;
 const MAX_WINDOWS = 1_000_000;
 
+/** As it is now: another process may have added what belongs to the rows. */
 async function known(datasets: Datasets, name: string): Promise<Dataset> {
+  datasets.forget(name);
   const dataset = await datasets.find(name);
   if (!dataset) throw new Fault("not_found", `no dataset named "${name}"`);
   return dataset;
@@ -58,15 +61,19 @@ async function sumSome(store: Store, dataset: Dataset, runs: readonly RunRecord[
   const values = stored.map(({ column, type }) =>
     /^(json|labels)$/.test(type) ? `toString(${quote(column)})` : quote(column),
   );
-  const hash = `cityHash64(tuple(${[...values, "toString(_extra)"].join(", ")}))`;
+  const hash = `cityHash64(tuple(${[...values, extraText(dataset)].join(", ")}))`;
   const times = runs.filter(({ beginUs, endUs }) => beginUs !== undefined && endUs !== undefined);
+  const integers = axisOf(dataset.columns[dataset.datetime ?? ""]) !== "time";
+  const place = (column: string) =>
+    integers ? `toInt128(${column})` : `toUnixTimestamp64Micro(toDateTime64(${column}, 6, 'UTC'))`;
+  const at = (position: bigint | undefined) => (integers ? `toInt128('${position ?? 0n}')` : `${position ?? 0n}`);
   const outside = dataset.datetime
-    ? `countIf(toUnixTimestamp64Micro(toDateTime64(${quote(dataset.datetime)}, 6, 'UTC'))
+    ? `countIf(${place(quote(dataset.datetime))}
          NOT BETWEEN spans[_run_id].1 AND spans[_run_id].2 - 1 AND mapContains(spans, _run_id))`
     : "0";
-  const spans = times.map(({ runId, beginUs, endUs }) => `${literal(runId)}, (${beginUs}, ${endUs})`);
+  const spans = times.map(({ runId, beginUs, endUs }) => `${literal(runId)}, (${at(beginUs)}, ${at(endUs)})`);
   const rows = await store.rows<{ run: string; counted: string; checksum: string; outside: string }>(
-    `WITH ${spans.length ? `map(${spans.join(", ")})` : "map('', (0, 0))"} AS spans
+    `WITH ${spans.length ? `map(${spans.join(", ")})` : `map('', (${at(0n)}, ${at(0n)}))`} AS spans
      SELECT _run_id AS run, count() AS counted, hex(sum(${hash})) AS checksum, ${outside} AS outside
      FROM ${db}.${quote(rowsTable(dataset.dataset))}
      WHERE _run_id IN (${runs.map(({ runId }) => literal(runId)).join(", ")})
@@ -107,20 +114,21 @@ export async function copyRows(store: Store, datasets: Datasets, writer: Writer,
   if (copy.target === copy.dataset) {
     throw Fault.invalid("copy", [{ field: "target", problem: "is the dataset itself", fix: "choose another" }]);
   }
-  const { columns, datetime, index, schema, timezone } = source;
-  const target = await datasets.ensure({ dataset: copy.target, columns, datetime, index, schema, timezone });
+  const { columns, datetime, index, schema, timezone, extra } = source;
+  const target = await datasets.ensure({ dataset: copy.target, columns, datetime, index, schema, timezone, extra });
   const names = Object.keys(columns);
   const taking = names.map((name) => {
     const version = storedVersions(target, name).find(({ type }) => type === columns[name]);
     if (version) return version.column;
     throw new Fault("conflict", `${copy.target} stores ${name} as ${target.columns[name]}, not as ${columns[name]}`);
   });
-  const { sql, params } = selectAll(store.database, source, { ...copy, select: [...names, "_extra"] }, false);
+  const rest = extra ? ["_extra"] : [];
+  const { sql, params } = selectAll(store.database, source, { ...copy, select: [...names, ...rest] }, false);
   const envelope = "{run:String}, {fence:UInt64}, 1, 0, '', now64(3)";
   // Sent once: asked again after an answer that was lost, it would store its rows twice under the same fence.
   const written = store.client.command({
     query: `INSERT INTO ${store.database}.${quote(rowsTable(copy.target))}
-       (_run_id, _fence, _attempt, _chunk, _resource, _ingested_at, ${taking.map(quote).join(", ")}, _extra)
+       (_run_id, _fence, _attempt, _chunk, _resource, _ingested_at, ${[...taking, ...rest].map(quote).join(", ")})
      SELECT ${envelope}, * FROM (${sql})`,
     query_params: { ...params, run: copy.run.runId, fence: String(copy.run.fence) },
     clickhouse_settings: { insert_deduplicate: 0, wait_end_of_query: 1 },

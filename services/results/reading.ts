@@ -29,6 +29,9 @@ export interface RowSelection {
   /** Within [beginUs, endUs) of the dataset's datetime column. */
   readonly beginUs?: bigint | undefined;
   readonly endUs?: bigint | undefined;
+  /** The same where that column is one of integers: decimal numbers; "" is none. */
+  readonly beginInt?: string | undefined;
+  readonly endInt?: string | undefined;
   /** Columns; none: all. */
   readonly select?: readonly string[] | undefined;
   /** Conditions that all hold: `city=Bern`, `temp>=20`, `city!=null`, `city=["Bern","Basel"]`. */

@@ -71,6 +71,8 @@ export interface RunRecord {
   /** The window of a fetch. */
   readonly beginUs: bigint | undefined;
   readonly endUs: bigint | undefined;
+  /** Whether these are integers of an axis of its own, and not microseconds. Default: no. */
+  readonly integers?: boolean;
   readonly dueUs: bigint;
   readonly startedUs: bigint;
   readonly finishedUs: bigint;
@@ -151,7 +153,7 @@ export type SchemaPolicy = "evolve" | "freeze" | "reject";
 export interface DatasetSpec {
   readonly dataset: string;
   readonly columns: Readonly<Record<string, ColumnType>>;
-  /** The time column that windows and `readRows` go by. */
+  /** The column that windows and `readRows` go by: a timestamp or date, or an int64 or uint64. */
   readonly datetime?: string | undefined;
   /** Rows equal in these columns are one row: the newest. None: every row stays. */
   readonly index?: readonly string[] | undefined;
@@ -161,12 +163,15 @@ export interface DatasetSpec {
   readonly timezone?: string | undefined;
   /** Undefined: as it is, or for a new dataset for ever, by the month of storing, with the server's compression. */
   readonly storage?: Storage | undefined;
+  /** Whether the table keeps fields without a column, in one of its own. Undefined: as it is, at first not. */
+  readonly extra?: boolean | undefined;
 }
 
 export interface Dataset extends DatasetSpec {
   readonly index: readonly string[];
   readonly schema: SchemaPolicy;
   readonly storage: Storage;
+  readonly extra: boolean;
   /** Types that a column has had, of columns that grew wider; the widest is the one in `columns`. */
   readonly versions: Readonly<Record<string, readonly ColumnType[]>>;
   /** Rows and bytes on disk, rows of superseded attempts included. */
@@ -271,6 +276,9 @@ export interface Copy {
   readonly target: string;
   readonly beginUs?: bigint | undefined;
   readonly endUs?: bigint | undefined;
+  /** Where the dataset goes by integers. */
+  readonly beginInt?: string | undefined;
+  readonly endInt?: string | undefined;
   /** The run of the copy; its parts and counts are filled in. */
   readonly run: RunRecord;
 }

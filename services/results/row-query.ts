@@ -1,6 +1,6 @@
 /** SQL that reads rows of a dataset: columns, conditions, order, pages by the key of their last row. Pure. */
 import { Fault, type Mistake } from "../kit/fault.ts";
-import { formatTime, parseTime } from "../kit/time.ts";
+import { axisOf, formatTime, parsePosition, parseTime } from "../kit/time.ts";
 import { storageType } from "./column.ts";
 import { elementOf } from "./evolution.ts";
 import type { ColumnType, Dataset, RowSelection } from "./records.ts";
@@ -138,7 +138,8 @@ interface Reading {
   readonly typeOf: (name: string) => ColumnType | undefined;
 }
 
-function readSelection(dataset: Dataset, { select, where, orderBy, beginUs, endUs }: RowSelection): Reading {
+function readSelection(dataset: Dataset, selection: RowSelection): Reading {
+  const { select, where, orderBy } = selection;
   const mistakes: Mistake[] = [];
   const typeOf = (name: string): ColumnType | undefined =>
     Object.hasOwn(dataset.columns, name) ? dataset.columns[name] : ENVELOPE[name];
@@ -163,36 +164,64 @@ function readSelection(dataset: Dataset, { select, where, orderBy, beginUs, endU
       return sortable(name, "order_by") ? [{ name, desc: direction.toLowerCase() === "desc" }] : [];
     });
   const { sql, params } = conditions(where ?? [], sortable, mistakes);
-  const times = timeConditions(dataset, beginUs, endUs, mistakes);
+  const range = rangeOf(dataset, selection, mistakes);
   if (mistakes.length) throw Fault.invalid(`rows of ${dataset.dataset}`, mistakes);
   return {
     columns: select?.length ? select : Object.keys(dataset.columns),
     order,
-    where: [...times, ...sql].join(" AND ") || "1",
-    params: { ...params, begin: naive(beginUs), end: naive(endUs) },
+    where: [...range.sql, ...sql].join(" AND ") || "1",
+    params: { ...params, ...range.params },
     typeOf,
   };
 }
 
-function timeConditions(dataset: Dataset, beginUs: bigint | undefined, endUs: bigint | undefined, mistakes: Mistake[]) {
-  if (beginUs === undefined && endUs === undefined) return [];
-  if (dataset.datetime === undefined) {
-    const problem = `dataset ${dataset.dataset} has no datetime column`;
-    mistakes.push({ field: "begin", problem, fix: "read it without begin and end" });
-    return [];
+interface Conditions {
+  readonly sql: readonly string[];
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+/** What lies within [begin, end) of the column that the dataset goes by: of times, or of integers. */
+function rangeOf(dataset: Dataset, { beginUs, endUs, ...asked }: RowSelection, mistakes: Mistake[]): Conditions {
+  const { datetime } = dataset;
+  const [beginInt = "", endInt = ""] = [asked.beginInt, asked.endInt];
+  const [times, integers] = [beginUs !== undefined || endUs !== undefined, beginInt !== "" || endInt !== ""];
+  if (!times && !integers) return { sql: [], params: {} };
+  const wrong = (field: string, problem: string, fix: string): Conditions => {
+    mistakes.push({ field, problem, fix });
+    return { sql: [], params: {} };
+  };
+  const field = times ? "begin" : "begin_int";
+  if (datetime === undefined) {
+    return wrong(field, `dataset ${dataset.dataset} has no datetime column`, "read it without begin and end");
   }
-  const time = quote(dataset.datetime);
-  return [
-    ...(beginUs === undefined ? [] : [`${time} >= {begin:DateTime64(6, 'UTC')}`]),
-    ...(endUs === undefined ? [] : [`${time} < {end:DateTime64(6, 'UTC')}`]),
-  ];
+  const axis = axisOf(dataset.columns[datetime]);
+  if (axis === "time" && integers) {
+    return wrong("begin_int", `${dataset.dataset} goes by time`, "write begin and end as 2012-01-31T00:00:00Z");
+  }
+  if (axis !== "time" && times) {
+    const problem = `${dataset.dataset} goes by ${datetime}, an ${axis} column, and not by time`;
+    return wrong("begin", problem, 'write begin_int and end_int as integers, such as "100000"');
+  }
+  const type = { time: "DateTime64(6, 'UTC')", int64: "Int64", uint64: "UInt64" }[axis];
+  const [from, to] = axis === "time" ? [naive(beginUs), naive(endUs)] : [beginInt, endInt];
+  for (const [name, integer] of Object.entries({ begin_int: beginInt, end_int: endInt })) {
+    if (integer !== "") tried(() => parsePosition(axis, integer, name), mistakes);
+  }
+  const column = quote(datetime);
+  return {
+    sql: [
+      ...(from === "" ? [] : [`${column} >= {begin:${type}}`]),
+      ...(to === "" ? [] : [`${column} < {end:${type}}`]),
+    ],
+    params: { ...(from !== "" && { begin: from }), ...(to !== "" && { end: to }) },
+  };
 }
 
 function conditions(
   where: readonly string[],
   typeOf: (name: string, field: string) => ColumnType | undefined,
   mistakes: Mistake[],
-): { readonly sql: readonly string[]; readonly params: Readonly<Record<string, unknown>> } {
+): Conditions {
   const params: Record<string, unknown> = {};
   if (where.length > MAX_CONDITIONS) {
     mistakes.push({ field: "where", problem: `has ${where.length} conditions`, fix: `at most ${MAX_CONDITIONS}` });
@@ -228,9 +257,11 @@ function conditions(
   return { sql, params };
 }
 
-function timeOf(value: string, field: string, mistakes: Mistake[]): bigint | undefined {
+const timeOf = (value: string, field: string, mistakes: Mistake[]) => tried(() => parseTime(value, field), mistakes);
+
+function tried(parse: () => bigint, mistakes: Mistake[]): bigint | undefined {
   try {
-    return parseTime(value, field);
+    return parse();
   } catch (thrown) {
     mistakes.push(...Fault.from(thrown).mistakes);
     return undefined;

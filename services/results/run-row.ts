@@ -19,8 +19,7 @@ export function encodeRun(run: RunRecord): Buffer {
     instance: run.instance,
     target: run.target,
     resource: run.resource,
-    begin: run.beginUs === undefined ? null : formatTime(run.beginUs),
-    end: run.endUs === undefined ? null : formatTime(run.endUs),
+    ...boundsOf(run),
     due: formatTime(run.dueUs),
     started: formatTime(run.startedUs),
     finished: formatTime(run.finishedUs),
@@ -43,6 +42,12 @@ export function encodeRun(run: RunRecord): Buffer {
   return Buffer.from(`${JSON.stringify(row)}\n`);
 }
 
+function boundsOf({ beginUs, endUs, integers }: RunRecord) {
+  if (beginUs === undefined || endUs === undefined) return { begin: null, end: null };
+  if (integers) return { begin: null, end: null, begin_int: String(beginUs), end_int: String(endUs) };
+  return { begin: formatTime(beginUs), end: formatTime(endUs) };
+}
+
 /** What JSONEachRow gives back: 64-bit integers as strings, times in ISO. */
 export interface RunRow {
   readonly dataset: string;
@@ -58,6 +63,8 @@ export interface RunRow {
   readonly resource: string;
   readonly begin: string | null;
   readonly end: string | null;
+  readonly begin_int: string | null;
+  readonly end_int: string | null;
   readonly due: string;
   readonly started: string;
   readonly finished: string;
@@ -92,8 +99,9 @@ export function decodeRun(row: RunRow): RunRecord {
     instance: row.instance,
     target: row.target,
     resource: row.resource,
-    beginUs: row.begin === null ? undefined : time(row.begin),
-    endUs: row.end === null ? undefined : time(row.end),
+    beginUs: row.begin_int !== null ? BigInt(row.begin_int) : row.begin === null ? undefined : time(row.begin),
+    endUs: row.end_int !== null ? BigInt(row.end_int) : row.end === null ? undefined : time(row.end),
+    ...(row.begin_int !== null && { integers: true }),
     dueUs: time(row.due),
     startedUs: time(row.started),
     finishedUs: time(row.finished),

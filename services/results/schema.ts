@@ -15,7 +15,7 @@ export interface Retention {
 }
 
 /** The greatest step that this code knows. */
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 const DURABLE = `non_replicated_deduplication_window = ${DEDUP_WINDOW}`;
 
@@ -55,6 +55,11 @@ const steps = (db: string): readonly (readonly string[])[] => [
     SETTINGS ${DURABLE}`,
   ],
   [`ALTER TABLE ${db}.runs ADD COLUMN IF NOT EXISTS gas UInt64`],
+  [
+    // Windows on an axis of integers: signed, unsigned, and one beyond.
+    `ALTER TABLE ${db}.runs ADD COLUMN IF NOT EXISTS begin_int Nullable(Int128) AFTER end,
+      ADD COLUMN IF NOT EXISTS end_int Nullable(Int128) AFTER begin_int`,
+  ],
 ];
 
 /** Errors: `precondition` when a newer Millrace has been here. Safe to run by many processes at once. */

@@ -11,7 +11,7 @@ import type { BackfillPorts } from "./backfill.ts";
 import { isOver, nextOf } from "./backfill-store.ts";
 import { axisOfPipe } from "./jobs.ts";
 import { lookUp } from "./lookup.ts";
-import { readSpan, timestampMistake, usOfMs } from "./moments.ts";
+import { readSpan, spanMistakes, timestampMistake, usOfMs } from "./moments.ts";
 import { MAX_WINDOWS } from "./pipe-sync.ts";
 import { gridOfPipe, whyPipeRests } from "./standing.ts";
 import { existsUntil, gridFloor, gridLength } from "./windows.ts";
@@ -32,7 +32,12 @@ export async function createBackfill(
 ): Promise<Backfill> {
   const { expireTime, refetch = false, windowsPerMinute: rate = 0 } = given ?? {};
   const nowUs = usOfMs(nowMs());
-  refuse([...pipeMistakes(parent), ...expiryMistakes(expireTime, nowUs), ...rateMistakes(rate)]);
+  refuse([
+    ...pipeMistakes(parent),
+    ...spanMistakes(given ?? {}),
+    ...expiryMistakes(expireTime, nowUs),
+    ...rateMistakes(rate),
+  ]);
   const pipe = lookUp(catalog, "pipe", parent);
   const span = readSpan("backfill", axisOfPipe(pipe), given ?? {});
   const why = whyPipeRests(catalog, pipe);

@@ -10,7 +10,7 @@ import { usOfMs } from "./moments.ts";
 import { gridOfPipe, type PipeGrid } from "./standing.ts";
 import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
 import { fetchedUntilOf, type StoredWindow, toKnown } from "./window-store.ts";
-import { gridLength } from "./windows.ts";
+import { gridLength, later } from "./windows.ts";
 
 /** Every look reads all windows of the pipe and of those before it. */
 const MAX_WINDOWS = 100_000;
@@ -67,7 +67,7 @@ function refuseOtherAxis(axis: Axis, parent: Parent & Pick<PipeGrid, "axis">, ch
 const reachOf = (beginUs: bigint, parents: readonly Parent[]) =>
   parents
     .flatMap(({ windows }) => [...windows.values()])
-    .reduce((reach, { fetchedUntilUs }) => (fetchedUntilUs > reach ? fetchedUntilUs : reach), beginUs);
+    .reduce((reach, { fetchedUntilUs }) => later(reach, fetchedUntilUs), beginUs);
 
 async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<Parent & PipeGrid> {
   const pipe = find(catalog, "pipe", `pipes/${id}`);

@@ -1,7 +1,16 @@
 /** Moments between the wire (Timestamp), the grid (bigint microseconds) and the clock (number milliseconds). */
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
-import { type Axis, formatPosition, microsOf, parsePosition, type Stretch } from "../kit/time.ts";
+import {
+  type Axis,
+  beginOf,
+  endOf,
+  formatPosition,
+  isInteger,
+  microsOf,
+  parsePosition,
+  type Stretch,
+} from "../kit/time.ts";
 
 export const usOfMs = (ms: number): bigint => BigInt(Math.floor(ms)) * 1_000n;
 export const msOfUs = (us: bigint): number => Number(us / 1_000n);
@@ -29,39 +38,48 @@ export interface Span {
   readonly endUs: bigint | undefined;
 }
 
-/** A range that came from outside, for an axis. Errors: `invalid` with every mistake, also for one of the other kind. */
+const ENDS = ["begin", "end"] as const;
+
+/** What is wrong with a range that came from outside, whatever axis it is for. */
+export function spanMistakes(asked: Stretch): Mistake[] {
+  const wrong = ENDS.flatMap((name): Mistake[] => {
+    const [time, integer] = [asked[name], asked[`${name}Int`] ?? ""];
+    const mistake = time && timestampMistake(time, name);
+    const problem = `${JSON.stringify(integer)} is not an integer`;
+    const odd =
+      integer === "" || isInteger(integer) ? [] : [{ field: `${name}_int`, problem, fix: 'such as "100000"' }];
+    return [...(mistake ? [mistake] : []), ...odd];
+  });
+  const { begin, end, beginInt, endInt } = asked;
+  const [times, integers] = [begin && end, beginInt && endInt];
+  if (wrong.length > 0 || !(times || integers) || beginOf(asked) < endOf(asked)) return wrong;
+  const [from, to] = [beginOf(asked), endOf(asked)].map((at) => formatPosition(times ? "time" : "int64", at));
+  const fix = times ? "end is exclusive: at least a microsecond later" : "end is exclusive: a greater integer";
+  return [{ field: times ? "end" : "end_int", problem: `${to} is not after begin, ${from}`, fix }];
+}
+
+/** A range without mistakes of its own, for an axis. Errors: `invalid` with every mistake, such as one for the other. */
 export function readSpan(what: string, axis: Axis, asked: Stretch): Span {
   const mistakes: Mistake[] = [];
-  const read = (field: "begin" | "end"): bigint | undefined => {
-    const [time, integer] = [asked[field], asked[`${field}Int`] ?? ""];
-    const name = axis === "time" ? `${field}_int` : field;
+  const read = (name: (typeof ENDS)[number]): bigint | undefined => {
+    const [time, integer] = [asked[name], asked[`${name}Int`] ?? ""];
     if (axis === "time" ? integer !== "" : time !== undefined) {
-      const problem =
-        axis === "time" ? "is an integer, and the pipe goes by time" : `is a time; the pipe goes by ${axis}`;
-      const fix = axis === "time" ? `write ${field} as 2012-01-31T00:00:00Z` : `write ${field}_int as "100000"`;
-      mistakes.push({ field: name, problem, fix });
+      const [kind, axisIs] = axis === "time" ? ["an integer", "time"] : ["a time", `an ${axis} column`];
+      const fix = axis === "time" ? `write ${name} as 2012-01-31T00:00:00Z` : `write ${name}_int as "100000"`;
+      const field = axis === "time" ? `${name}_int` : name;
+      mistakes.push({ field, problem: `is ${kind}, and the axis of the pipe is ${axisIs}`, fix });
       return undefined;
     }
-    if (axis !== "time") return integer === "" ? undefined : tried(() => parsePosition(axis, integer, `${field}_int`));
-    const wrong = time && timestampMistake(time, field);
-    if (wrong) mistakes.push(wrong);
-    return time && !wrong ? microsOf(time) : undefined;
-  };
-  const tried = (work: () => bigint): bigint | undefined => {
+    if (axis === "time") return time && microsOf(time);
+    if (integer === "") return undefined;
     try {
-      return work();
+      return parsePosition(axis, integer, `${name}_int`);
     } catch (thrown) {
       mistakes.push(...Fault.from(thrown).mistakes);
       return undefined;
     }
   };
-  const [beginUs, endUs] = [read("begin"), read("end")];
-  if (beginUs !== undefined && endUs !== undefined && beginUs >= endUs) {
-    const [from, to] = [beginUs, endUs].map((at) => formatPosition(axis, at));
-    const fix =
-      axis === "time" ? "end is exclusive: at least a microsecond later" : "end is exclusive: a greater integer";
-    mistakes.push({ field: "end", problem: `${to} is not after begin, ${from}`, fix });
-  }
+  const span = { beginUs: read("begin"), endUs: read("end") };
   if (mistakes.length) throw Fault.invalid(what, mistakes);
-  return { beginUs, endUs };
+  return span;
 }

@@ -15,7 +15,7 @@ import { createBackfill } from "./backfill-service.ts";
 import { isOver } from "./backfill-store.ts";
 import { axisOfPipe, messageId, pollerJob } from "./jobs.ts";
 import { lookUp } from "./lookup.ts";
-import { readSpan, usOfMs } from "./moments.ts";
+import { readSpan, spanMistakes, usOfMs } from "./moments.ts";
 import { syncPipe } from "./pipe-sync.ts";
 import { preview } from "./schedule.ts";
 import { gridOfPipe, picked, planOfPoller, whyPipeRests, whyPollerRests } from "./standing.ts";
@@ -39,7 +39,7 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
 
   return {
     async syncPipe(request, { signal }) {
-      checkInput("sync", nameMistakes("pipe", "name", request.name));
+      checkInput("sync", [...nameMistakes("pipe", "name", request.name), ...spanMistakes(request)]);
       const pipe = lookUp(catalog, "pipe", request.name);
       const span = readSpan("sync", axisOfPipe(pipe), request);
       const why = whyPipeRests(catalog, pipe);
@@ -72,7 +72,7 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
     },
 
     async verifyPipeSource(request, { signal }) {
-      checkInput("verify", nameMistakes("pipe", "name", request.name));
+      checkInput("verify", [...nameMistakes("pipe", "name", request.name), ...spanMistakes(request)]);
       const pipe = lookUp(catalog, "pipe", request.name);
       const span = readSpan("verify", axisOfPipe(pipe), request);
       const why = whyPipeRests(catalog, pipe);

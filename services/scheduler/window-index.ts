@@ -6,7 +6,7 @@
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { beginOf, endOf, microsOf, positionOf } from "../kit/time.ts";
 import type { StoredWindow } from "./window-store.ts";
-import { type Grid, gridFloor, type Head, numberFrom, type Scale, type WholeWindows } from "./windows.ts";
+import { type Grid, gridFloor, type Head, later, numberFrom, type Scale, type WholeWindows } from "./windows.ts";
 
 /** Newly fetched windows that are kept beside the sorted ones before they are merged. */
 const MAX_FRESH = 65_536;
@@ -80,7 +80,7 @@ export class WindowIndex {
    */
   head(grid: Grid & { readonly reachesUs?: bigint | undefined }): Head {
     const { beginUs, reachesUs = beginUs } = grid;
-    const reachUs = [this.#reach ?? beginUs, reachesUs].reduce((a, b) => (a > b ? a : b), beginUs);
+    const reachUs = later(later(this.#reach ?? beginUs, reachesUs), beginUs);
     let openUs = gridFloor(grid, reachUs);
     for (const { window } of this.live.values()) {
       if (window.rows > 0n && window.watermarkInt === "" && endOf(window) > openUs) openUs = endOf(window);

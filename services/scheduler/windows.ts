@@ -196,9 +196,8 @@ const backtrackedFrom = ({ head, nowUs, backtrackUs, ...grid }: Omit<WindowPlanI
 /** Up to where there is something to ask for: now, or the end of the last window that the source may reach. */
 export function existsUntil(grid: Grid, nowUs: bigint, head: Head | undefined, range?: Range): bigint {
   if (!head) return nowUs;
-  const openUs = head.openUs > grid.beginUs ? head.openUs : grid.beginUs;
-  const lastUs = range?.endUs !== undefined && range.endUs - 1n > openUs ? range.endUs - 1n : openUs;
-  return gridFloor(grid, lastUs) + grid.chunkUs;
+  const openUs = later(head.openUs, grid.beginUs);
+  return gridFloor(grid, later(openUs, (range?.endUs ?? openUs) - 1n)) + grid.chunkUs;
 }
 
 /** How many windows there are from the begin to `nowUs`: what a plan or a listing costs. */
@@ -241,5 +240,10 @@ function horizon({ endUs }: Grid, nowUs: bigint): bigint {
 
 function earlier(aUs: bigint, bUs: bigint): bigint {
   if (aUs < bUs) return aUs;
+  return bUs;
+}
+
+export function later(aUs: bigint, bUs: bigint): bigint {
+  if (aUs > bUs) return aUs;
   return bUs;
 }

@@ -7,7 +7,7 @@ import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
 import { microsOf, parseDuration, timestampOf } from "../../kit/time.ts";
 import type { DatasetSpec, Storage } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
-import { unrunState, type WindowChange, type WindowKey, windowWriter } from "../windows.ts";
+import { spanOf, unrunState, type WindowChange, type WindowKey, type WindowSpan, windowWriter } from "../windows.ts";
 import { guestRows } from "./guest-rows.ts";
 import { afterSync, beforeSync, type Ended } from "./hooks.ts";
 import { type Attempt, badAnswer, type Failed, type JobRun, type Success, type Tools } from "./kind.ts";
@@ -23,7 +23,7 @@ const PARTITIONS = ["day", "month", "none"] as const;
 export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, followed: boolean): JobRun {
   const dataset = bare(pipe.dataset);
   const parameters = pipe.effective;
-  const window: WindowKey = { pipe: bare(pipe.name), beginUs: job.beginUs, endUs: job.endUs };
+  const window: WindowKey = { pipe: bare(pipe.name), ...spanOf(job) };
   const write = windowWriter(tools.windows, window);
   const run = job.runId;
   const place = { dataset, job, subject, pipe, tools };
@@ -65,8 +65,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, f
       }
       const result = followed && end.outcome !== "not_modified" ? await resultOf(place, produced) : "";
       const finish = async () => {
-        await write(changeOf(job, attempt.fence, end, result));
-        await attempt.step("settled");
+        await write(changeOf(job, attempt.fence, end, result, produced.watermark));
         await told(attempt, end);
       };
       const success: Success = { ...end, parts: produced.parts, chunks: produced.chunks, rows: produced.rows, finish };
@@ -99,12 +98,26 @@ function ended({ status, allRows }: Produced): Ended & Pick<Success, "outcome"> 
   return { outcome, rows: allRows, message: "" };
 }
 
-function changeOf(job: Job, fence: bigint, { outcome, rows }: Ended, result: string): WindowChange {
-  const ending = { run: job.runId, fence, fetchedUntil: timestampOf(job.untilUs || job.endUs) };
+function changeOf(
+  job: Job,
+  fence: bigint,
+  { outcome, rows }: Ended,
+  result: string,
+  watermark: bigint | undefined,
+): WindowChange {
+  const ending = { run: job.runId, fence, ...fetchedOf(spanOf(job), watermark) };
   if (outcome === "not_modified") return { ...ending, state: WindowState.DONE };
   const done = { ...ending, state: WindowState.DONE, rows: BigInt(rows), result };
   if (outcome !== "partial") return done;
   return { ...done, state: WindowState.STALE, message: "the plugin got only a part; it will be fetched again" };
+}
+
+/** Integers have no now: up to where it is fetched is what is known of the source, by its own word or from before. */
+function fetchedOf({ axis, untilUs, reachUs }: WindowSpan, watermark: bigint | undefined) {
+  if (axis === "time") return { fetchedUntil: timestampOf(untilUs) };
+  const known = watermark !== undefined && watermark > reachUs ? watermark : reachUs;
+  const fetchedUntilInt = String(known < untilUs ? known : untilUs);
+  return { fetchedUntilInt, watermarkInt: watermark === undefined ? "" : String(watermark) };
 }
 
 /** Equal for equal rows, in whatever order they came. */

@@ -1,11 +1,12 @@
 /** Rows of a window from a guest, by pages or by `emit`, resumed from the last checkpoint of an attempt cut off. */
 import type { Fault } from "../../kit/fault.ts";
-import { formatTime } from "../../kit/time.ts";
+import { formatPosition, isInteger } from "../../kit/time.ts";
 import type { RunPart } from "../../results/results.ts";
 import { RowSink } from "../host/emit.ts";
 import { type Capabilities, isObject, parseJson, readRequest } from "../host/functions.ts";
 import { returnedRows } from "../returned-rows.ts";
 import { type TypedRows, typedRows } from "../typed-rows.ts";
+import { spanOf } from "../windows.ts";
 import { type Attempt, badAnswer, type Failed, failureOf, type Success } from "./kind.ts";
 import { pipeInput } from "./pipe-input.ts";
 import type { Produced, WindowRows } from "./produced.ts";
@@ -71,9 +72,11 @@ export async function guestRows(attempt: Attempt, fetch: WindowRows): Promise<Pr
     }
     partial ||= answer.status === "partial";
     if (answer.next === undefined) {
+      const watermark = readWatermark(fetch, answer.watermark);
+      if (typeof watermark === "string") return failed(badAnswer(watermark));
       const { chunks, rows } = sink;
       const status = partial ? "partial" : answer.status;
-      return { status, parts: parts(), chunks, rows, allRows: checkpoint.rows + rows };
+      return { status, parts: parts(), chunks, rows, allRows: checkpoint.rows + rows, watermark };
     }
     if (JSON.stringify(answer.next) === JSON.stringify(cursor)) {
       return failed(badAnswer("`next` is the cursor that the call was given: it would never end"));
@@ -93,6 +96,8 @@ function refusedRows(fault: Fault): Failed {
 
 export interface Answer {
   readonly next: unknown;
+  /** As it was answered. */
+  readonly watermark?: unknown;
   /** Rows that are no array, by the answer's content type. */
   readonly typed?: TypedRows | undefined;
   readonly status: Success["outcome"];
@@ -102,17 +107,32 @@ export interface Answer {
 export function readAnswer(output: Uint8Array): Answer | string {
   const answer = parseJson(output);
   if (!isObject(answer)) return "the answer of fetch is not a JSON object";
-  const { rows, next, status = "ok", content_type: contentType } = answer;
+  const { rows, next, watermark, status = "ok", content_type: contentType } = answer;
   const known = STATUSES.find((one) => one === status);
   if (!known) return `status: ${JSON.stringify(status)} is not one of ${STATUSES.join(" ")}`;
   if (contentType !== undefined && contentType !== null && contentType !== "application/json") {
     const typed = typedRows(contentType, rows);
-    return typeof typed === "string" ? typed : { next: next ?? undefined, status: known, typed };
+    return typeof typed === "string" ? typed : { next: next ?? undefined, watermark, status: known, typed };
   }
   if (rows !== undefined && rows !== null && !Array.isArray(rows)) return "rows: is not an array";
   const bad = Array.isArray(rows) ? rows.findIndex((row) => !isObject(row)) : -1;
   if (bad >= 0) return `rows[${bad}]: is not an object`;
-  return { next: next ?? undefined, status: known };
+  return { next: next ?? undefined, watermark, status: known };
+}
+
+/**
+ * On an axis of integers, how far the source goes. One that is the end that was asked for is what plugins for time
+ * answer by habit, and says nothing about what lies beyond.
+ */
+function readWatermark({ job }: WindowRows, given: unknown): bigint | undefined | string {
+  const { axis, untilUs } = spanOf(job);
+  if (axis === "time" || given === undefined || given === null || given === "") return undefined;
+  if (typeof given === "number" && !Number.isSafeInteger(given)) {
+    return `watermark: ${given} is no whole number that JSON keeps exact: write it as text`;
+  }
+  const text = String(given);
+  if (!isInteger(text)) return `watermark: ${JSON.stringify(given)} is not an integer, and the axis of the pipe is`;
+  return BigInt(text) === untilUs ? undefined : BigInt(text);
 }
 
 /** `sync` has one call, and its rows went by `emit`. */
@@ -127,11 +147,12 @@ function readSyncAnswer(output: Uint8Array): Answer | string {
 }
 
 function fetchInput({ job, subject, pipe }: WindowRows, attempt: Attempt, cursor: unknown) {
+  const { axis, beginUs, untilUs } = spanOf(job);
   return {
     pipe: pipeInput(pipe),
     config: subject.config,
-    begin: formatTime(job.beginUs),
-    end: formatTime(job.untilUs || job.endUs),
+    begin: formatPosition(axis, beginUs),
+    end: formatPosition(axis, untilUs),
     cursor: cursor ?? null,
     attempt: attempt.number,
   };

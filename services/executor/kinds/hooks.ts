@@ -3,11 +3,12 @@ import type { HookInterface } from "../../../proto/gen/millrace/registry/v1/mani
 import type { Pipe } from "../../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { Fault } from "../../kit/fault.ts";
-import { formatTime } from "../../kit/time.ts";
+import { formatPosition } from "../../kit/time.ts";
 import type { Outcome } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
 import { isObject, parseJson } from "../host/functions.ts";
 import { Tally } from "../tally.ts";
+import { spanOf } from "../windows.ts";
 import { type Attempt, badAnswer, type Failed, failureOf, type Tools } from "./kind.ts";
 import { pipeInput } from "./pipe-input.ts";
 
@@ -37,10 +38,7 @@ export async function beforeSync(place: HookPlace, attempt: Attempt): Promise<Fa
   const answer = parseJson(result.outcome === "ok" ? result.output : new Uint8Array());
   if (!isObject(answer)) return badAnswer("the answer of before_sync is not a JSON object");
   const { veto } = answer;
-  if (veto === undefined || veto === null) {
-    await attempt.step("approved");
-    return undefined;
-  }
+  if (veto === undefined || veto === null) return undefined;
   if (typeof veto !== "string" || veto.trim() === "") return badAnswer("before_sync: veto is no reason in words");
   const message = `before_sync said no: ${veto.slice(0, MAX_REASON_CHARACTERS)}`;
   return { outcome: "cancelled", error: { code: "vetoed", message, retryable: false }, veto: true };
@@ -70,7 +68,8 @@ function call(
   more: object,
   tally: Tally,
 ) {
-  const [begin, end] = [formatTime(job.beginUs), formatTime(job.untilUs || job.endUs)];
+  const { axis, beginUs, untilUs } = spanOf(job);
+  const [begin, end] = [beginUs, untilUs].map((at) => formatPosition(axis, at));
   const asked = { pipe: pipeInput(pipe), config: subject.config, begin, end, attempt: number, ...more };
   const limits = tools.limits(subject.release.manifest?.limits, timeout || DEFAULT_TIMEOUT);
   // Metrics are stored with the run's rows, and these are under way or stored already.

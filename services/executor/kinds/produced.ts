@@ -22,4 +22,6 @@ export interface Produced {
   readonly rows: number;
   /** With those of the attempts that it goes on from. */
   readonly allRows: number;
+  /** How far the source goes, on an axis of integers, by its own word. */
+  readonly watermark?: bigint | undefined;
 }

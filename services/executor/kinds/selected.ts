@@ -1,7 +1,9 @@
 /** The rows of one window of a pipe of the built-in connector `sql`: a SELECT that never leaves ClickHouse. */
 import { Fault } from "../../kit/fault.ts";
 import { pause } from "../../kit/lifecycle.ts";
+import { axisAmong } from "../../kit/time.ts";
 import type { Results } from "../../results/results.ts";
+import { spanOf } from "../windows.ts";
 import type { Attempt, Failed } from "./kind.ts";
 import type { Produced, WindowRows } from "./produced.ts";
 
@@ -18,13 +20,14 @@ export async function selectRows(
   const { effective } = pipe;
   const { maxRows, timeoutMs } = tools.limits(undefined, effective?.timeout || DEFAULT_TIMEOUT);
   const { fence, number, signal } = attempt;
+  const { beginUs, untilUs } = spanOf(job);
   const startedMs = performance.now();
   try {
     await untilThere(tools.results, signal);
     const { rows, bytes } = await tools.results.selectChunk({
       ...{ dataset, runId: job.runId, fence, attempt: number, chunk: 0, signal, maxRows, timeoutMs },
       ...{ sql: effective?.sql ?? "", tables: effective?.reads ?? [] },
-      ...{ beginUs: job.beginUs, endUs: job.untilUs || job.endUs },
+      ...{ axis: axisAmong(effective?.columns ?? [], effective?.datetime ?? ""), beginUs, endUs: untilUs },
     });
     const used = { cpuMs: 0, memoryPeakBytes: 0, hostCalls: {}, bytesIn: 0, bytesOut: bytes };
     attempt.tally.add({ wallMs: performance.now() - startedMs, ...used });

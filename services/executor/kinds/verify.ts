@@ -1,9 +1,9 @@
 /** The source was asked again for a window: whether it says what is stored, and what becomes of it if not. */
 import { Verification, type Window, WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
-import { microsOf, timestampOf } from "../../kit/time.ts";
+import { positionOf, timestampOf } from "../../kit/time.ts";
 import type { Comparison } from "../../results/results.ts";
 import { nowUs } from "../run-record.ts";
-import { changeWindow, readWindow, type WindowKey } from "../windows.ts";
+import { changeWindow, readWindow, spanOf, type WindowKey } from "../windows.ts";
 import type { Attempt, Skip, Success } from "./kind.ts";
 import type { Produced, WindowRows } from "./produced.ts";
 
@@ -12,7 +12,8 @@ export async function skipOutdated(place: WindowRows, window: WindowKey): Promis
   const { job, tools } = place;
   const stored = await readWindow(tools.windows, window);
   const there = stored?.state === WindowState.DONE || stored?.state === WindowState.STALE;
-  if (there && microsOf(stored.fetchedUntil) === job.untilUs) return undefined;
+  const { untilUs } = spanOf(job);
+  if (there && positionOf(stored.fetchedUntil, stored.fetchedUntilInt) === untilUs) return undefined;
   const message = "the window was fetched again, or cleared, since it was asked for";
   await noteProblem(place, window, undefined, message);
   return { outcome: "dropped_late", message };
