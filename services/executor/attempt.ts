@@ -5,7 +5,7 @@ import type { Events, Kv, Message } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
 import { METRICS, type RowObject } from "../results/results.ts";
-import { type Catalog, findWork, type Work } from "./catalog.ts";
+import { findWork, type JobCatalog, type Work } from "./catalog.ts";
 import { checkpointsOf } from "./checkpoints.ts";
 import { outermost } from "./function-calls.ts";
 import type { Capabilities } from "./host/functions.ts";
@@ -38,7 +38,7 @@ const LOCKED_DELAY_MS = 250;
 const COMMIT_MS = 300_000;
 
 export interface JobPorts {
-  readonly catalog: Catalog;
+  readonly catalog: JobCatalog;
   readonly tools: Tools;
   readonly locks: Kv;
   readonly checkpoints: Kv;
@@ -52,8 +52,16 @@ export interface JobPorts {
   readonly onStep?: OnStep | undefined;
 }
 
-/** Never throws. `stop` aborts when the executor has no more time: the job is handed back. */
-export async function runJob(message: Message, ports: JobPorts, stop: AbortSignal): Promise<void> {
+/**
+ * Never throws. `stop` aborts when the executor has no more time: the job is handed back. `executed` is called when its
+ * guests have ended and the rest is writing down.
+ */
+export async function runJob(
+  message: Message,
+  ports: JobPorts,
+  stop: AbortSignal,
+  executed: () => void = () => {},
+): Promise<void> {
   let job: Job;
   try {
     job = Job.decode(message.body);
@@ -61,7 +69,7 @@ export async function runJob(message: Message, ports: JobPorts, stop: AbortSigna
     return message.deadLetter(`not a job: ${Fault.from(thrown).message}`);
   }
   try {
-    await new JobAttempt(message, job, ports, stop).run();
+    await new JobAttempt(message, job, ports, stop, executed).run();
   } catch (thrown) {
     const fault = Fault.from(thrown);
     ports.log.warn({ err: fault, run: job.runId }, "a job failed outside its guest; it will be tried again");
@@ -74,15 +82,17 @@ class JobAttempt {
   readonly #job: Job;
   readonly #ports: JobPorts;
   readonly #stop: AbortSignal;
+  readonly #executed: () => void;
   readonly #tally: Tally;
   readonly #startedUs = nowUs();
 
-  constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal) {
+  constructor(message: Message, job: Job, ports: JobPorts, stop: AbortSignal, executed: () => void) {
     this.#message = message;
     this.#job = job;
     this.#ports = ports;
     this.#tally = new Tally(ports.recorder.tape());
     this.#stop = stop;
+    this.#executed = executed;
   }
 
   async run(): Promise<void> {
@@ -99,7 +109,8 @@ class JobAttempt {
     if (expireUs !== 0n && nowUs() > expireUs) return this.#drop(run, work, "dropped_late", "its time had passed");
 
     const onRenew = () => this.#message.progress();
-    const taken = await takeLease(locks, run.lock, { ttlMs: LOCK_TTL_MS, holder: executor, onRenew });
+    const timed = run.timed ?? false;
+    const taken = await takeLease(locks, run.lock, { ttlMs: LOCK_TTL_MS, holder: executor, timed, onRenew });
     if (taken.held) {
       // Delivered again: the holder may be the executor that died with it.
       const wait = run.whenLocked === "wait" || this.#message.deliveries > 1;
@@ -160,6 +171,7 @@ class JobAttempt {
     await this.#step("begun", fence);
 
     const ended = await run.execute(attempt).catch((thrown): Failed => troubleOf(Fault.from(thrown)));
+    this.#executed();
     log.end();
     if (signal.aborted) return this.#handBack(run, work, attempt, ended);
     if (!isSuccess(ended)) return this.#fail(run, work, attempt, ended);

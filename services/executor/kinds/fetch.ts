@@ -66,6 +66,7 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, f
       const result = followed && end.outcome !== "not_modified" ? await resultOf(place, produced) : "";
       const finish = async () => {
         await write(changeOf(job, attempt.fence, end, result, produced.watermark));
+        await attempt.step("settled");
         await told(attempt, end);
       };
       const success: Success = { ...end, parts: produced.parts, chunks: produced.chunks, rows: produced.rows, finish };

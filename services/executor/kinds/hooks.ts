@@ -38,7 +38,10 @@ export async function beforeSync(place: HookPlace, attempt: Attempt): Promise<Fa
   const answer = parseJson(result.outcome === "ok" ? result.output : new Uint8Array());
   if (!isObject(answer)) return badAnswer("the answer of before_sync is not a JSON object");
   const { veto } = answer;
-  if (veto === undefined || veto === null) return undefined;
+  if (veto === undefined || veto === null) {
+    await attempt.step("approved");
+    return undefined;
+  }
   if (typeof veto !== "string" || veto.trim() === "") return badAnswer("before_sync: veto is no reason in words");
   const message = `before_sync said no: ${veto.slice(0, MAX_REASON_CHARACTERS)}`;
   return { outcome: "cancelled", error: { code: "vetoed", message, retryable: false }, veto: true };
