@@ -282,6 +282,11 @@ describe("the builder", () => {
       'import { http } from "@millrace/typescript";\nconst rates = http.json("http://x/");\nexport const fetch = () => rates;\n',
       /host function http is not available at build time; move it into an exported function.*src\/plugin\.ts:2/s,
     ],
+    [
+      "rows at the top level",
+      'import { emit } from "@millrace/typescript";\nemit({ n: 1 });\nexport const fetch = () => [];\n',
+      /host function emit is not available at build time; move it into an exported function.*src\/plugin\.ts:2/s,
+    ],
     ["awaiting at the top level", "await 1;\nexport const fetch = () => [];\n", /plugin\.ts:1:1: Top-level await/],
     [
       "a secret made at the top level",

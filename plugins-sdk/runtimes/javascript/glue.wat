@@ -2,13 +2,14 @@
 ;; A JSValue is an i64 here (NaN-boxed); a box is a pointer to one. The function takes over what it returns.
 (module
   (import "q" "memory" (memory 1))
+  (import "q" "__indirect_function_table" (table $functions 1 funcref))
   (import "q" "_initialize" (func $q_initialize))
   (import "q" "qjs_init" (func $qjs_init (result i32)))
   (import "q" "qjs_set_interrupt_handler" (func $qjs_set_interrupt_handler (param i32)))
   (import "q" "qjs_set_max_stack_size" (func $qjs_set_max_stack_size (param i32)))
   (import "q" "qjs_get_context_ptr" (func $context (result i32)))
   (import "q" "qjs_get_runtime_ptr" (func $runtime (result i32)))
-  (import "q" "qjs_new_host_function" (func $qjs_new_host_function (param i32 i32 i32) (result i32)))
+  (import "q" "JS_NewCFunction2" (func $JS_NewCFunction2 (param i32 i32 i32 i32 i32 i32) (result i64)))
   (import "q" "qjs_eval" (func $qjs_eval (param i32 i32 i32 i32) (result i32)))
   (import "q" "qjs_run_gc" (func $qjs_run_gc))
   (import "q" "wasm_malloc" (func $malloc (param i32) (result i32)))
@@ -29,6 +30,16 @@
   (import "q" "JS_FreeCString" (func $JS_FreeCString (param i32 i32)))
   (import "q" "JS_NewUint8ArrayCopy" (func $JS_NewUint8ArrayCopy (param i32 i32 i32) (result i64)))
   (import "q" "JS_GetUint8Array" (func $JS_GetUint8Array (param i32 i32 i64) (result i32)))
+  (import "q" "JS_IsArray" (func $JS_IsArray (param i64) (result i32)))
+  (import "q" "JS_IsProxy" (func $JS_IsProxy (param i64) (result i32)))
+  (import "text" "buffer" (global $buffer (mut i32)))
+  (import "text" "length" (global $written (mut i32)))
+  (import "rows" "know" (func $know (param i32 i32 i64 i64)))
+  (import "rows" "row" (func $row (param i64) (result i32)))
+  (import "rows" "value" (func $write (param i64) (result i32)))
+  (import "text" "put_null" (func $put_null))
+  (import "rows" "busy" (func $busy (result i32)))
+  (import "rows" "clear" (func $clear))
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
   (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
   (import "extism:host/env" "input_load_u64" (func $input_load_u64 (param i64) (result i64)))
@@ -50,8 +61,11 @@
   ;; How often the engine may still ask; only while a plugin is built.
   (global $fuse (mut i32) (i32.const 0))
 
+  ;; Slot 0 of the engine's table is nobody's, as 0 is no function to C; the engine calls whatever it is told.
+  (elem (table $functions) (i32.const 0) func $operate)
+
   (func (export "boot")
-    (local $context i32) (local $global i64) (local $box i32)
+    (local $context i32) (local $global i64)
     (call $q_initialize)
     (drop (call $qjs_init))
     (call $qjs_set_max_stack_size (i32.const 262144))
@@ -60,10 +74,9 @@
     (local.set $context (call $context))
     (local.set $global (call $JS_GetGlobalObject (local.get $context)))
     (i64.store (global.get $scratch) (i64.const 0x6d5f5f)) ;; "__m"
-    (local.set $box (call $qjs_new_host_function (global.get $scratch) (i32.const 3) (i32.const 0)))
     (drop (call $JS_SetPropertyStr (local.get $context) (local.get $global) (global.get $scratch)
-      (i64.load (local.get $box))))
-    (call $free (local.get $box))
+      (call $JS_NewCFunction2 (local.get $context) (i32.const 0) (global.get $scratch) (i32.const 4) (i32.const 0)
+        (i32.const 0))))
     (call $JS_FreeValue (local.get $context) (local.get $global)))
 
   (func (export "allocate") (param i32) (result i32) (call $malloc (local.get 0)))
@@ -116,6 +129,7 @@
   ;; Runs export number `index`: 0 when it went well. The finisher answers 2 while a timer waits to run.
   (func (export "invoke") (param $index i32) (result i32)
     (local $state i64)
+    (call $clear)
     (i64.store offset=32 (global.get $scratch) (i64.extend_i32_u (local.get $index)))
     (local.set $state (call $JS_Call (call $context) (i64.load offset=16 (global.get $scratch))
       (i64.const 0x300000000) (i32.const 1) (i32.add (global.get $scratch) (i32.const 32))))
@@ -232,22 +246,15 @@
       (i32.add (global.get $scratch) (i32.const 40))))
 
   (func $argument (param $argv i32) (param $index i32) (result i64)
-    (i64.load (i32.load (i32.add (local.get $argv) (i32.shl (local.get $index) (i32.const 2))))))
+    (i64.load (i32.add (local.get $argv) (i32.shl (local.get $index) (i32.const 3)))))
 
-  ;; What `__m` runs. 0: an exception is pending.
-  (func (export "host_call") (param i32 i32 i32) (param $argc i32) (param $argv i32) (result i32)
-    (local $box i32) (local $value i64)
-    (local.set $value (call $operate (call $context) (i32.wrap_i64 (call $argument (local.get $argv) (i32.const 0)))
-      (local.get $argv)))
-    (if (call $is_exception (local.get $value)) (then (return (i32.const 0))))
-    (local.set $box (call $must_malloc (i32.const 8)))
-    (i64.store (local.get $box) (local.get $value))
-    (local.get $box))
-
-  (func $operate (param $context i32) (param $op i32) (param $argv i32) (result i64)
+  ;; What `__m` runs; there are at least four arguments, the first of them the number of what to do.
+  (func $operate (param $context i32) (param $this i64) (param $argc i32) (param $argv i32) (result i64)
     (local $bytes i32) (local $length i32) (local $block i64) (local $named i64) (local $value i64)
+    (block $answer (block $send (block $row (block $know
     (block $decode (block $encode (block $random (block $now (block $call (block $error (block $output (block $input
-      (br_table $input $output $error $call $now $random $encode $decode (local.get $op)))
+      (br_table $input $output $error $call $now $random $encode $decode $know $row $send $answer
+        (i32.wrap_i64 (call $argument (local.get $argv) (i32.const 0)))))
       ;; 0: the input of the call, parsed.
       (local.set $length (i32.wrap_i64 (call $input_length)))
       (local.set $bytes (call $take_input (local.get $length)))
@@ -268,14 +275,7 @@
       (local.set $named (call $block_of_string (local.get $context) (call $argument (local.get $argv) (i32.const 1))))
       (local.set $block (call $block_of_string (local.get $context) (call $argument (local.get $argv) (i32.const 2))))
       (if (i64.eq (local.get $block) (i64.const -1)) (then (return (i64.const 0x600000000))))
-      (local.set $value (call $host_call (local.get $named) (local.get $block)))
-      (call $free_block (local.get $named))
-      (call $free_block (local.get $block))
-      (local.set $length (i32.wrap_i64 (call $length (local.get $value))))
-      (local.set $bytes (call $take_block (local.get $value) (local.get $length)))
-      (local.set $value (call $parse (local.get $context) (local.get $bytes) (local.get $length)))
-      (call $free (local.get $bytes))
-      (return (local.get $value)))
+      (return (call $ask (local.get $context) (local.get $named) (local.get $block))))
       ;; 4: the host's clock, in milliseconds.
       (return (call $JS_NewNumber (local.get $context) (call $now))))
       ;; 5: random(count): that many bytes.
@@ -292,12 +292,53 @@
         (i32.load (global.get $scratch))))
       (call $JS_FreeCString (local.get $context) (local.get $bytes))
       (return (local.get $value)))
-    ;; 7: decode(bytes): text.
-    (local.set $bytes (call $JS_GetUint8Array (local.get $context) (global.get $scratch)
-      (call $argument (local.get $argv) (i32.const 1))))
-    (if (i32.and (i32.eqz (local.get $bytes)) (i32.ne (i32.load (global.get $scratch)) (i32.const 0)))
-      (then (return (i64.const 0x600000000))))
-    (call $JS_NewStringLen (local.get $context) (local.get $bytes) (i32.load (global.get $scratch))))
+      ;; 7: decode(bytes): text.
+      (local.set $bytes (call $JS_GetUint8Array (local.get $context) (global.get $scratch)
+        (call $argument (local.get $argv) (i32.const 1))))
+      (if (i32.and (i32.eqz (local.get $bytes)) (i32.ne (i32.load (global.get $scratch)) (i32.const 0)))
+        (then (return (i64.const 0x600000000))))
+      (return (call $JS_NewStringLen (local.get $context) (local.get $bytes) (i32.load (global.get $scratch)))))
+      ;; 8: know(index, key, value): see rows.wat.
+      (call $know (local.get $context) (i32.wrap_i64 (call $argument (local.get $argv) (i32.const 1)))
+        (call $argument (local.get $argv) (i32.const 2)) (call $argument (local.get $argv) (i32.const 3)))
+      (return (i64.const 0x300000000)))
+      ;; 9: row(row, whatever): 0 it is written; 1 it is, and it is time to send; 2 it is a list, or a proxy and nobody
+      ;; said `whatever`; 3 it is no row; 4 another row is being written, or the plugin is being built.
+      (if (call $busy) (then (return (i64.const 4))))
+      (local.set $value (call $argument (local.get $argv) (i32.const 1)))
+      (if (i64.ne (call $argument (local.get $argv) (i32.const 2)) (i64.const 0x100000001)) (then
+        (if (i32.or (call $JS_IsArray (local.get $value)) (call $JS_IsProxy (local.get $value)))
+          (then (return (i64.const 2))))))
+      (local.set $length (call $row (local.get $value)))
+      (if (i32.eq (local.get $length) (i32.const 2)) (then (return (i64.const 0x600000000))))
+      (if (local.get $length) (then (return (i64.const 3))))
+      (return (i64.extend_i32_u (i32.ge_u (global.get $written) (i32.const 262144)))))
+      ;; 10: send(name): the rows that are written, to the host function of this name; its answer, parsed.
+      (if (i32.or (i32.eqz (global.get $written)) (call $busy)) (then (return (i64.const 0x300000000))))
+      (local.set $named (call $block_of_string (local.get $context) (call $argument (local.get $argv) (i32.const 1))))
+      (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
+      (call $clear)
+      (return (call $ask (local.get $context) (local.get $named) (local.get $block))))
+    ;; 11: answer(value): the output, as JSON; null when there is none.
+    (call $clear)
+    (local.set $length (call $write (call $argument (local.get $argv) (i32.const 1))))
+    (if (i32.eq (local.get $length) (i32.const 2)) (then (return (i64.const 0x600000000))))
+    (if (local.get $length) (then (call $put_null)))
+    (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
+    (call $output_set (local.get $block) (call $length (local.get $block)))
+    (i64.const 0x300000000))
+
+  ;; One host call, with its answer parsed. The blocks are freed.
+  (func $ask (param $context i32) (param $named i64) (param $block i64) (result i64)
+    (local $answer i64) (local $bytes i32) (local $length i32)
+    (local.set $answer (call $host_call (local.get $named) (local.get $block)))
+    (call $free_block (local.get $named))
+    (call $free_block (local.get $block))
+    (local.set $length (i32.wrap_i64 (call $length (local.get $answer))))
+    (local.set $bytes (call $take_block (local.get $answer) (local.get $length)))
+    (local.set $answer (call $parse (local.get $context) (local.get $bytes) (local.get $length)))
+    (call $free (local.get $bytes))
+    (local.get $answer))
 
   ;; The engine asks every 10,000 jumps and calls whether it shall go on: so often it may. 0: without end.
   (func (export "guard") (param $times i32)
@@ -308,7 +349,9 @@
     (global.set $fuse (i32.sub (global.get $fuse) (i32.const 1)))
     (i32.eqz (global.get $fuse)))
 
-  ;; What else the engine imports: no modules at run time, the clock in UTC.
+  ;; What else the engine imports: for functions that it was given by name (there are none), for modules at run time
+  ;; (none either), and the clock in UTC.
+  (func (export "host_call") (param i32 i32 i32 i32 i32) (result i32) (unreachable))
   (func (export "host_promise_rejection") (param i32 i32 i32))
   (func (export "host_module_normalize") (param i32 i32) (result i32) (i32.const 0))
   (func (export "host_module_load") (param i32 i32) (result i32) (i32.const 0))

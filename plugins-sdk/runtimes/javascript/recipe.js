@@ -13,6 +13,8 @@ export const javascript = {
   glue: [
     { file: "javascript/glue.wat", module: "env" },
     { file: "javascript/wasi.wat", module: "wasi_snapshot_preview1" },
+    { file: "javascript/text.wat", module: "text" },
+    { file: "javascript/rows.wat", module: "rows" },
   ],
   exports: ["boot", "allocate", "release", "guard", "eval", "thrown", "seal", "drain", "invoke"],
 };

@@ -1,5 +1,5 @@
 /** Runs one export: input to JSON, generators to rows, what is thrown to a structured error. */
-import { emit, error, flush, forget, input, output, PluginError } from "./host.js";
+import { answer, emit, error, flush, input, PluginError } from "./host.js";
 import { framesOf, placeOf } from "./stack.js";
 import { clearTimers, runNextTimer } from "./timers.js";
 
@@ -24,7 +24,6 @@ export function callables(namespace) {
 export function begin(index) {
   settled = undefined;
   clearTimers();
-  forget();
   try {
     const name = names[index];
     const result = invoke(name, readInput());
@@ -151,8 +150,7 @@ const answers = {
 function finish(name, value) {
   flush();
   const shape = answers[name];
-  const text = JSON.stringify(shape ? shape(value) : value);
-  output(text ?? "null");
+  answer(shape ? shape(value) : value);
   settled = OK;
 }
 

@@ -3,14 +3,16 @@
 /** The engine's one native function; its numbers are in glue.wat. Nobody else may keep it. */
 const native = globalThis.__m;
 delete globalThis.__m;
-const [INPUT, OUTPUT, ERROR, CALL, NOW, RANDOM, ENCODE, DECODE] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [INPUT, OUTPUT, ERROR, CALL, NOW, RANDOM, ENCODE, DECODE, KNOW, ROW, SEND, ANSWER] = Array(12).keys();
+/** What a row comes to. */
+const [WRITTEN, FULL, LIST, NO_ROW, BUSY] = [0, 1, 2, 3, 4];
 
-/** Rows are sent when this many characters of them are waiting. */
-const BATCH_CHARACTERS = 256 * 1_024;
 const RANDOM_BYTES = 512;
 
 export const input = () => native(INPUT);
 export const output = (text) => native(OUTPUT, text);
+/** The output as JSON.stringify would write it; null when it writes nothing. */
+export const answer = (value) => native(ANSWER, value);
 export const error = (text) => native(ERROR, text);
 export const now = () => native(NOW);
 export const encode = (text) => native(ENCODE, text.isWellFormed() ? text : text.toWellFormed());
@@ -65,32 +67,43 @@ function answerOf(answer) {
   throw new PluginError(code, message, { retryable, details });
 }
 
-let rows = [];
-let waiting = 0;
+// The writer of rows tells by these whether a Date or a BigInt is one that nobody has changed.
+for (const [i, key] of ["toJSON", "toISOString", Symbol.toPrimitive, "valueOf"].entries()) {
+  native(KNOW, i, key, Date.prototype[key]);
+}
+native(KNOW, 4, "toJSON", BigInt.prototype.toJSON);
+native(KNOW, 5, "toString", BigInt.prototype.toString);
+native(KNOW, 6, "", undefined);
 
 /** Sends rows to the platform, in batches. */
 export function emit(some) {
-  for (const row of Array.isArray(some) ? some : [some]) {
-    if (row === null || typeof row !== "object") {
-      throw new PluginError("invalid", `a row is an object, not ${row === null ? "null" : typeof row}`);
-    }
-    const line = JSON.stringify(row);
-    rows.push(line);
-    waiting += line.length + 1;
-    if (waiting >= BATCH_CHARACTERS) flush();
+  const came = native(ROW, some);
+  if (came === WRITTEN) return;
+  if (came === LIST && Array.isArray(some)) for (const row of some) emitOne(row);
+  else settle(came, some);
+}
+
+function emitOne(row) {
+  const came = native(ROW, row);
+  if (came !== WRITTEN) settle(came, row);
+}
+
+function settle(first, row) {
+  refuseAtBuild("the host function emit");
+  // A proxy may be one of a list, which only the engine can say.
+  const came = first === LIST && !Array.isArray(row) ? native(ROW, row, true) : first;
+  if (came === FULL) return flush();
+  if (came === BUSY) {
+    throw new PluginError("invalid", "a row is emitted while another is written, by a toJSON or a getter of that one");
+  }
+  const what = came === LIST ? "a list" : row === null ? "null" : typeof row;
+  if (came === NO_ROW || came === LIST) {
+    throw new PluginError("invalid", `a row is an object, not ${what === "object" ? "what its toJSON returns" : what}`);
   }
 }
 
 export function flush() {
-  if (!rows.length) return;
-  const batch = `${rows.join("\n")}\n`;
-  forget();
-  call("emit", batch);
-}
-
-export function forget() {
-  rows = [];
-  waiting = 0;
+  answerOf(native(SEND, "emit"));
 }
 
 /** All rows emitted so far are kept, and a next attempt gets `cursor`. */
