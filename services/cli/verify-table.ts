@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { KitOptions, Scenario } from "../../plugins-sdk/conformance/kit.js";
+import { countLines } from "../executor/host/emit.ts";
 import { Fault } from "../kit/fault.ts";
 import { knownLanguages, root } from "./build.ts";
 import { readCases } from "./case-file.ts";
@@ -157,7 +158,7 @@ async function figuresOf(bench: Workbench, plugin: LocalPlugin) {
     const scenario: Scenario = { name: "", export: "fetch", input, host: [], nowMs: BEGIN_MS, recorded: false };
     rows = 0;
     const host = async (name: string, request: Uint8Array) => {
-      if (name === "emit") rows += Buffer.from(request).toString("latin1").trimEnd().split("\n").length;
+      if (name === "emit") rows += countLines(request);
       return { ok: {} };
     };
     const result = await call({ ...scenario, input: JSON.stringify(input), host, seed: "figures" });
