@@ -74,9 +74,10 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
   };
 
   /** What needs no moving goes as it was written: a decimal keeps its digits. */
-  const storeLooked = (into: Into, piece: Piece, rows: readonly RowObject[], dataset: Dataset) => {
+  const storeLooked = async (into: Into, piece: Piece, rows: readonly RowObject[], dataset: Dataset) => {
     if (allDeclared(rows, dataset)) return storeBytes(into, piece, dataset);
-    return storeBytes(into, { bytes: encodeRows(moveExtras(rows, dataset)), rows: rows.length }, dataset);
+    const roomy = dataset.extra ? dataset : await datasets.ensure({ ...dataset, extra: true });
+    return storeBytes(into, { bytes: encodeRows(moveExtras(rows, roomy)), rows: rows.length }, roomy);
   };
 
   const freeze = async (into: Into, piece: Piece, rows: readonly RowObject[], dataset: Dataset) => {

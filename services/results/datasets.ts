@@ -8,7 +8,7 @@ import type { ColumnType, Dataset, DatasetSpec, SchemaPolicy } from "./records.t
 import { DEDUP_WINDOW } from "./schema.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
 import { codecOf, partitionSql, refuseOtherPartition, type Storage, storageKey, ttlSql } from "./storage.ts";
-import { addedColumns, storedVersions, VERSION_MARK } from "./stored-columns.ts";
+import { addedColumns, EXTRA_TYPE, storedVersions, VERSION_MARK } from "./stored-columns.ts";
 import { createView } from "./view.ts";
 
 /** Polls of every kind write here. `labels` is a map of text to text. */
@@ -105,6 +105,7 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
       const dataset = {
         dataset: found.name.slice(0, -"__rows".length),
         columns: Object.fromEntries([...types].map(([shown, versions]) => [shown, widest(versions)])),
+        extra: columns.some(({ table, name }) => table === found.name && name === "_extra"),
         versions: Object.fromEntries([...types].filter(([, versions]) => versions.length > 1)),
         ...readNote(found.comment),
         storedRows: Number(found.rows),
@@ -132,7 +133,8 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     const added = addedColumns(dataset, spec);
     const { datetime, storage } = spec;
     const wanted = createView(db, { ...dataset, datetime, storage, index: spec.index ?? [] });
-    if (added.length) await store.command(addColumns(db, spec, added));
+    if (spec.extra && !dataset.extra) await store.command(addExtra(db, spec));
+    else if (added.length) await store.command(addColumns(db, spec, added));
     else if (storageKey(dataset.storage) !== storageKey(storage) || dataset.datetime !== datetime) {
       // The note is written last, so that a crash half-way begins here again.
       for (const change of storageChanges(db, spec, dataset, found.hasTtl)) await store.command(change);
@@ -165,7 +167,8 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
         wishes.set(dataset, spec);
         if (wishes.size > MAX_WISHES) wishes.delete(wishes.keys().next().value as string);
         const { storage = {} } = spec;
-        const bare = { schema: "evolve" as const, versions: {}, storage, storedRows: 0, storedBytes: 0 };
+        const none = { versions: {}, extra: false, storedRows: 0, storedBytes: 0 };
+        const bare = { schema: "evolve" as const, storage, ...none };
         if (!found) return { dataset, columns: {}, datetime, index, timezone: spec.timezone, ...bare };
         spec = { ...spec, columns: found.dataset.columns };
       }
@@ -243,7 +246,7 @@ function createTable(db: string, spec: DatasetSpec, metricDays: number): string 
     ${Object.entries(spec.columns)
       .map(([name, type]) => define(spec, name, type))
       .join(", ")},
-    _extra JSON(max_dynamic_paths = 64),
+    ${spec.extra ? `_extra ${EXTRA_TYPE},` : ""}
     CONSTRAINT has_run CHECK notEmpty(_run_id)
   ) ENGINE = MergeTree PARTITION BY ${partitionSql(spec)}
   ORDER BY (${[...lead.map(quote), "_run_id", "_fence", "_chunk"].join(", ")}) ${ttl}
@@ -255,6 +258,9 @@ function addColumns(db: string, spec: DatasetSpec, added: readonly (readonly [st
   const adds = added.map(([name, type]) => `ADD COLUMN IF NOT EXISTS ${define(spec, name, type)}`);
   return `ALTER TABLE ${db}.${rowsTable(spec.dataset)} ${adds.join(", ")}`;
 }
+
+const addExtra = (db: string, { dataset }: DatasetSpec) =>
+  `ALTER TABLE ${db}.${rowsTable(dataset)} ADD COLUMN IF NOT EXISTS _extra ${EXTRA_TYPE}`;
 
 const commentTable = (db: string, spec: DatasetSpec) =>
   `ALTER TABLE ${db}.${rowsTable(spec.dataset)} MODIFY COMMENT ${literal(writeNote(spec))}`;

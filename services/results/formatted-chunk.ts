@@ -91,8 +91,10 @@ async function fitArrow(datasets: Datasets, name: string, bytes: Uint8Array) {
     }
   }
   if (mistakes.length) throw Fault.invalid(`rows of ${name}`, mistakes);
-  const grown = known === undefined || Object.keys(needed).length > 0;
-  const dataset = grown ? await datasets.ensure({ ...base, columns: { ...base.columns, ...needed } }) : known;
+  const keepsExtra = Object.keys(extra).length > 0;
+  const fitting = known !== undefined && Object.keys(needed).length === 0 && (known.extra || !keepsExtra);
+  const wider = { ...base, columns: { ...base.columns, ...needed }, ...(keepsExtra && { extra: true }) };
+  const dataset = fitting ? known : await datasets.ensure(wider);
   return { dataset, extra };
 }
 

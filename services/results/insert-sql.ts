@@ -2,7 +2,7 @@
 import { storageType } from "./column.ts";
 import type { ColumnType, Dataset } from "./records.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
-import { storedColumn } from "./stored-columns.ts";
+import { EXTRA_TYPE, storedColumn } from "./stored-columns.ts";
 
 /** Every row says who wrote it. The names are the table's, in the order of an INSERT. */
 const ENVELOPE: readonly (readonly [string, string])[] = [
@@ -13,7 +13,8 @@ const ENVELOPE: readonly (readonly [string, string])[] = [
   ["_resource", "String"],
   ["_ingested_at", "DateTime64(3, 'UTC')"],
 ];
-const EXTRA = ["_extra", "JSON(max_dynamic_paths = 64)"] as const;
+const EXTRA = ["_extra", EXTRA_TYPE] as const;
+const extraOf = ({ extra }: Dataset) => (extra ? [EXTRA] : []);
 
 /** Text takes whatever comes, as it was written: a column that grew to text gets numbers, too. */
 const TEXT_TAKES_ALL = ["numbers", "bools", "objects", "arrays"]
@@ -27,12 +28,12 @@ export function stampedInsert(db: string, dataset: Dataset): string {
   const plain = dataset.schema !== "evolve" && !dataset.timezone && Object.keys(dataset.versions).length === 0;
   if (plain) return `INSERT INTO ${table} FORMAT JSONEachRow`;
   const envelope = ENVELOPE.map(([name]) => name).join(", ");
-  return into(table, dataset, envelope, [...ENVELOPE, ...fields(dataset), EXTRA]);
+  return into(table, dataset, envelope, [...ENVELOPE, ...fields(dataset)]);
 }
 
 /** The envelope as parameters, the rows as they came. */
 export function bareInsert(db: string, dataset: Dataset): string {
-  return into(`${db}.${quote(rowsTable(dataset.dataset))}`, dataset, BOUND_ENVELOPE, [...fields(dataset), EXTRA]);
+  return into(`${db}.${quote(rowsTable(dataset.dataset))}`, dataset, BOUND_ENVELOPE, fields(dataset));
 }
 const BOUND_ENVELOPE = `{run:String}, {fence:UInt64}, {attempt:UInt32}, {chunk:UInt32}, {resource:String},
     toDateTime64({ingested:String}, 3, 'UTC')`;
@@ -53,8 +54,8 @@ export function formattedInsert(
   const shown = Object.keys(dataset.columns);
   const taking = shown.map((name) => quote(storedColumn(dataset, name)));
   return `INSERT INTO ${db}.${quote(rowsTable(dataset.dataset))}
-      (${[...ENVELOPE.map(([name]) => name), ...taking, "_extra"].join(", ")})
-    SELECT ${[BOUND_ENVELOPE, ...shown.map(quote), more.length ? `toJSONString(${tuple})` : "'{}'"].join(", ")}
+      (${[...ENVELOPE.map(([name]) => name), ...taking, ...(more.length ? ["_extra"] : [])].join(", ")})
+    SELECT ${[BOUND_ENVELOPE, ...shown.map(quote), ...(more.length ? [`toJSONString(${tuple})`] : [])].join(", ")}
     FROM input(${structure([...fields(dataset), ...more])}) SETTINGS ${ONE_BLOCK} FORMAT ${format}`;
 }
 /** So that a bad row refuses the whole of it: the bytes are bounded, the rows of small ones are many. */
@@ -68,8 +69,10 @@ type Field = readonly [name: string, type: string];
 function into(table: string, dataset: Dataset, envelope: string, from: readonly Field[]): string {
   const shown = Object.keys(dataset.columns);
   const taking = shown.map((name) => quote(storedColumn(dataset, name)));
-  return `INSERT INTO ${table} (${[...ENVELOPE.map(([name]) => name), ...taking, "_extra"].join(", ")})
-    SELECT ${[envelope, ...shown.map(quote), "_extra"].join(", ")} FROM input(${structure(from)})
+  const extra = extraOf(dataset);
+  const own = extra.map(([name]) => name);
+  return `INSERT INTO ${table} (${[...ENVELOPE.map(([name]) => name), ...taking, ...own].join(", ")})
+    SELECT ${[envelope, ...shown.map(quote), ...own].join(", ")} FROM input(${structure([...from, ...extra])})
     ${settingsOf(dataset)} FORMAT JSONEachRow`;
 }
 

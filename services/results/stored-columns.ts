@@ -19,6 +19,12 @@ export const storedVersions = ({ columns, versions }: Pick<Dataset, "columns" | 
     column: i === 0 ? name : `${name}${VERSION_MARK}${type}`,
   }));
 
+/** Fields without a column. A table has it once some came. */
+export const EXTRA_TYPE = "JSON(max_dynamic_paths = 64)";
+
+/** SQL of the fields of a row that have no column, as text; of the table itself, not of the view. */
+export const extraText = ({ extra }: Pick<Dataset, "extra">) => (extra ? "toString(_extra)" : "'{}'");
+
 /** What the table lacks: columns, and wider versions of those that it has. */
 export function addedColumns(before: Dataset, spec: DatasetSpec): [string, ColumnType][] {
   const added: [string, ColumnType][] = [];

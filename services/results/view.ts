@@ -3,9 +3,9 @@ import { elementOf, shownAs } from "./evolution.ts";
 import type { Dataset } from "./records.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
 import { keptRows } from "./storage.ts";
-import { storedVersions } from "./stored-columns.ts";
+import { EXTRA_TYPE, storedVersions } from "./stored-columns.ts";
 
-export type Shown = Pick<Dataset, "dataset" | "columns" | "versions" | "index" | "datetime" | "storage">;
+export type Shown = Pick<Dataset, "dataset" | "columns" | "versions" | "index" | "datetime" | "storage" | "extra">;
 
 /** A condition on rows of the table: of each run the committed attempt with the greatest fence, and its chunks. */
 export function countedRows(db: string, dataset: string): string {
@@ -24,13 +24,14 @@ export function createView(db: string, shown: Shown): string {
   const { dataset, columns, index } = shown;
   const names = Object.keys(columns);
   const values = shownColumns(shown);
-  const envelope = ["_run_id", "_fence", "_resource", "_ingested_at", "_extra"].map(quote);
+  const envelope = ["_run_id", "_fence", "_resource", "_ingested_at"].map(quote);
+  const extra = shown.extra ? quote("_extra") : `CAST('{}', ${literal(EXTRA_TYPE)}) AS _extra`;
   const sortable = (name: string) => !["json", "labels"].includes(columns[name] ?? "");
   const ties = names.filter((name) => !index.includes(name) && sortable(name));
   const order = [...index.map(quote), ...["_fence", "_chunk", "_run_id", ...ties].map((name) => `${quote(name)} DESC`)];
   const newest = index.length ? `ORDER BY ${order.join(", ")} LIMIT 1 BY ${index.map(quote).join(", ")}` : "";
   return `CREATE OR REPLACE VIEW ${db}.${dataset} AS
-    SELECT ${[...values, ...envelope].join(", ")} FROM ${db}.${rowsTable(dataset)} AS t
+    SELECT ${[...values, ...envelope, extra].join(", ")} FROM ${db}.${rowsTable(dataset)} AS t
     WHERE ${[countedRows(db, dataset), keptRows(shown)].filter(Boolean).join(" AND ")} ${newest}`;
 }
 
