@@ -3,7 +3,7 @@ import { Metadata } from "@grpc/grpc-js";
 import type { Timestamp } from "../../proto/gen/google/protobuf/timestamp.ts";
 import { Fault } from "../kit/fault.ts";
 import { ask, type Channel, connect } from "../kit/grpc.ts";
-import { formatTime, microsOf, parseTime, timestampOf } from "../kit/time.ts";
+import { formatTime, isInteger, microsOf, parseTime, type Stretch, timestampOf } from "../kit/time.ts";
 import type { Invocation } from "./command.ts";
 
 const DEFAULT_ADDRESS = "127.0.0.1:7401";
@@ -52,6 +52,20 @@ export function toTimestamp(raw: string | boolean | undefined, field: string): T
   if (typeof raw !== "string" || raw === "") return undefined;
   return timestampOf(parseTime(raw, field));
 }
+
+/** What `--begin` and `--end` say: times, or integers for pipes whose axis they are. The platform knows which. */
+export function rangeOf({ begin, end }: Invocation["flags"]) {
+  const read = (raw: string | boolean | undefined, field: string) =>
+    typeof raw === "string" && isInteger(raw) ? { integer: raw } : { time: toTimestamp(raw, field) };
+  const [from, to] = [read(begin, "--begin"), read(end, "--end")];
+  return { begin: from.time, end: to.time, beginInt: from.integer ?? "", endInt: to.integer ?? "" };
+}
+
+/** Begin and end of a window. */
+export const showStretch = ({ begin, end, beginInt, endInt }: Stretch): [string, string] => [
+  beginInt || (begin ? formatTime(microsOf(begin)) : ""),
+  endInt || (end ? formatTime(microsOf(end)) : ""),
+];
 
 export function showTime(time: Timestamp | undefined): string {
   return time ? formatTime(microsOf(time)) : "";

@@ -3,7 +3,7 @@ import { Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/b
 import { BackfillsService } from "../../proto/gen/millrace/scheduler/v1/backfill_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
-import { type Api, apiOf, enumName, named, pages, showTime, toTimestamp } from "./api.ts";
+import { type Api, apiOf, enumName, named, pages, rangeOf, showStretch, toTimestamp } from "./api.ts";
 import { type Command, Misuse, wholeFlag } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, type Terminal, table } from "./terminal.ts";
@@ -83,8 +83,8 @@ export const backfillCommands: readonly Command[] = [
     args: "<pipe>",
     doc: "Fetches old windows of a pipe, oldest first and behind what is due now. It goes on without this command.",
     flags: {
-      begin: { type: "string", doc: "only windows that begin at or after, RFC 3339" },
-      end: { type: "string", doc: "only windows before, RFC 3339" },
+      begin: { type: "string", doc: "only windows that begin at or after: RFC 3339, or an integer" },
+      end: { type: "string", doc: "only windows before: RFC 3339, or an integer" },
       refetch: { type: "boolean", doc: "also windows that are done" },
       rate: { type: "string", doc: `at most this many windows a minute (default 60, at most ${MAX_RATE})` },
       expire: { type: "string", doc: "when it is given up, RFC 3339 (default: in 30 days)" },
@@ -93,11 +93,11 @@ export const backfillCommands: readonly Command[] = [
     async run(invocation) {
       using api = apiOf(invocation);
       const { args, flags, terminal } = invocation;
-      const [begin, end] = [toTimestamp(flags.begin, "--begin"), toTimestamp(flags.end, "--end")];
+      const { begin, end, beginInt, endInt } = rangeOf(flags);
       const expireTime = toTimestamp(flags.expire, "--expire");
       const wanted = Backfill.fromPartial({
         ...{ ...(begin && { begin }), ...(end && { end }), ...(expireTime && { expireTime }) },
-        refetch: flags.refetch === true,
+        ...{ beginInt, endInt, refetch: flags.refetch === true },
         windowsPerMinute: wholeFlag(flags, "rate", [1, MAX_RATE]) ?? 0,
       });
       const created = await api.call(BackfillsService.createBackfill, {
@@ -127,7 +127,7 @@ export const backfillCommands: readonly Command[] = [
       const all = await pages((pageToken) => api.call(BackfillsService.listBackfills, { ...request, pageToken }));
       const backfills = all.flatMap((page) => page.backfills);
       const row = (one: Backfill) => [
-        ...[shortOf(one), enumName(BackfillState, one.state), showTime(one.begin), showTime(one.end)],
+        ...[shortOf(one), enumName(BackfillState, one.state), ...showStretch(one)],
         ...[one.done, one.failed, one.total, one.message],
       ];
       invocation.terminal.result(

@@ -7,12 +7,12 @@ import { SchedulesService, SyncPipeResponse } from "../../proto/gen/millrace/sch
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
 import { parseDuration } from "../kit/time.ts";
-import { apiOf, enumName, named, pages, showTime, toTimestamp } from "./api.ts";
+import { apiOf, enumName, named, pages, rangeOf, showStretch } from "./api.ts";
 import { type Command, Misuse } from "./command.ts";
 import { parameterFlags, parametersOf } from "./parameter-flags.ts";
 import { tagsOf } from "./pipe-edit.ts";
 import { restJson } from "./rest-json.ts";
-import { followSync, syncPipe } from "./sync.ts";
+import { followOn, syncPipe } from "./sync.ts";
 import { table } from "./terminal.ts";
 
 const SYNC_TIMEOUT = "1h";
@@ -67,8 +67,8 @@ export const dataCommands: readonly Command[] = [
     args: "<pipe>",
     doc: "Fetches the windows of a pipe that need it, and waits with a progress bar until they are done.",
     flags: {
-      begin: { type: "string", doc: "only from this moment on, RFC 3339" },
-      end: { type: "string", doc: "only up to this moment, exclusive, RFC 3339" },
+      begin: { type: "string", doc: "only from here on: RFC 3339, or an integer" },
+      end: { type: "string", doc: "only up to here, exclusive: RFC 3339, or an integer" },
       refetch: { type: "boolean", doc: "also windows that are done" },
       "no-wait": { type: "boolean", doc: "queue them and return at once" },
       timeout: { type: "string", doc: `how long to wait for them (default ${SYNC_TIMEOUT})` },
@@ -78,23 +78,22 @@ export const dataCommands: readonly Command[] = [
       const { flags, terminal } = invocation;
       const name = named("pipes", invocation.args[0]);
       const timeoutMs = parseDuration(textOf(flags.timeout) || SYNC_TIMEOUT, "--timeout");
-      const begin = toTimestamp(flags.begin, "--begin");
-      const end = toTimestamp(flags.end, "--end");
-      const queued = await syncPipe(api, { name, begin, end, refetch: flags.refetch === true });
+      const request = { name, ...rangeOf(flags), refetch: flags.refetch === true };
+      const queued = await syncPipe(api, request);
       if (flags["no-wait"]) {
         return terminal.result(
           () => restJson("millrace.scheduler.v1.SyncPipeResponse", SyncPipeResponse, queued),
           () => `${queued.windows.length} windows queued, ${queued.skipped} need nothing`,
         );
       }
-      const { done, failed, rows, elapsedMs } = await followSync(api, name, queued.windows, terminal, timeoutMs);
+      const { done, failed, rows, elapsedMs } = await followOn(api, request, queued, terminal, timeoutMs);
       const counts = `${done} windows done, ${failed.length} failed, ${queued.skipped} needed nothing`;
       terminal.result(
         () => ({ done, failed: failed.map(windowJson), skipped: queued.skipped, rows, elapsed_ms: elapsedMs }),
         () => `${counts}; ${rows} rows in ${(elapsedMs / 1_000).toFixed(1)} s`,
       );
       if (!failed.length) return;
-      const lines = failed.slice(0, MAX_SHOWN).map((w) => `  ${showTime(w.begin)} – ${showTime(w.end)}: ${w.message}`);
+      const lines = failed.slice(0, MAX_SHOWN).map((w) => `  ${showStretch(w).join(" – ")}: ${w.message}`);
       if (failed.length > MAX_SHOWN) lines.push(`  … and ${failed.length - MAX_SHOWN} more`);
       const look = `look with: pipe windows ${bare(name)}; a sync tries them again`;
       terminal.fail(`${failed.length} windows of ${name} failed; ${look}\n${lines.join("\n")}`);
@@ -103,7 +102,7 @@ export const dataCommands: readonly Command[] = [
   {
     path: "pipe windows",
     args: "<pipe>",
-    doc: "Lists the windows of a pipe from its begin to now, with their state.",
+    doc: "Lists the windows of a pipe from its begin to now, or as far as its source goes, with their state.",
     flags: {},
     async run(invocation) {
       using api = apiOf(invocation);
@@ -117,7 +116,7 @@ export const dataCommands: readonly Command[] = [
           table(
             ["begin", "end", "state", "rows", "message"],
             windows.map((w) => [
-              ...[showTime(w.begin), showTime(w.end), enumName(WindowState, w.state), w.rows],
+              ...[...showStretch(w), enumName(WindowState, w.state), w.rows],
               w.message || verdictOf(w),
             ]),
           ),

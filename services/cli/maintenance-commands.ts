@@ -1,7 +1,7 @@
 /** The CLI's commands for work on a pipe's stored rows: verify, clear, drop, duplicates, copy. */
 import { MaintenanceService, VerifyPipeResponse } from "../../proto/gen/millrace/results/v1/maintenance_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { apiOf, named, showTime, toTimestamp } from "./api.ts";
+import { apiOf, named, rangeOf, showStretch } from "./api.ts";
 import { stream } from "./api-stream.ts";
 import type { Command, Flag, Invocation } from "./command.ts";
 import { restJson } from "./rest-json.ts";
@@ -12,13 +12,10 @@ const WORK_MS = 86_400_000;
 const UNARY_MS = 600_000;
 
 const range: Readonly<Record<string, Flag>> = {
-  begin: { type: "string", doc: "only windows that begin at or after, RFC 3339" },
-  end: { type: "string", doc: "only windows that end at or before, RFC 3339" },
+  begin: { type: "string", doc: "only windows that begin at or after: RFC 3339, or an integer" },
+  end: { type: "string", doc: "only windows that end at or before: RFC 3339, or an integer" },
 };
-const spanOf = ({ flags }: Invocation) => ({
-  begin: toTimestamp(flags.begin, "--begin"),
-  end: toTimestamp(flags.end, "--end"),
-});
+const spanOf = ({ flags }: Invocation) => rangeOf(flags);
 
 interface Step {
   readonly done: bigint;
@@ -73,7 +70,7 @@ export const maintenanceCommands: readonly Command[] = [
           bad.length
             ? table(
                 ["begin", "end", "expected", "counted", "problem", "marked"],
-                bad.map((w) => [showTime(w.begin), showTime(w.end), w.expected, w.counted, w.problem, w.marked]),
+                bad.map((w) => [...showStretch(w), w.expected, w.counted, w.problem, w.marked]),
               )
             : `${all.length} windows are as their runs left them`,
       );

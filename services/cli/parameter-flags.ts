@@ -4,16 +4,16 @@ import { Fault } from "../kit/fault.ts";
 import type { Flag, Invocation } from "./command.ts";
 
 export const parameterFlags = {
-  begin: { type: "string", doc: "first moment worth fetching, RFC 3339" },
-  end: { type: "string", doc: "end of what is worth fetching, exclusive, RFC 3339" },
-  chunk: { type: "string", doc: "length of one window, for example 30d" },
+  begin: { type: "string", doc: "first moment worth fetching, RFC 3339, or the first integer" },
+  end: { type: "string", doc: "end of what is worth fetching, exclusive: RFC 3339, or an integer" },
+  chunk: { type: "string", doc: "length of one window, for example 30d; on an axis of integers 100000" },
   schedule: { type: "string", doc: '"every 1h", "cron 15 3 * * * Europe/Berlin" or "manual"' },
-  backtrack: { type: "string", doc: "how far back finished windows are fetched again, for example 2d" },
+  backtrack: { type: "string", doc: "how far back finished windows are fetched again, for example 2d, or 5000" },
   target: { type: "string", doc: "dataset that the rows go to" },
   timeout: { type: "string", doc: "wall time of one fetch, for example 60s" },
   attempts: { type: "string", doc: "attempts of one window before it counts as failed" },
   columns: { type: "string", doc: 'declared columns with their types, "time: timestamp, n: int64"' },
-  datetime: { type: "string", doc: "the column that holds the time of a row" },
+  datetime: { type: "string", doc: "the column that windows go by: a time, or a declared int64 or uint64" },
   index: { type: "string", doc: "columns that make a row unique, with commas" },
   schema: { type: "string", doc: "what becomes of rows that do not fit: evolve, freeze or reject" },
   timezone: { type: "string", doc: "zone of times without an offset, for example Europe/Berlin" },

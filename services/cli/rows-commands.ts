@@ -4,7 +4,7 @@ import { PipesService } from "../../proto/gen/millrace/registry/v1/pipe_service.
 import { QueriesService } from "../../proto/gen/millrace/results/v1/query_service.ts";
 import { Reject, RejectsService } from "../../proto/gen/millrace/results/v1/reject_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { type Api, apiOf, named, pages, showTime, toTimestamp } from "./api.ts";
+import { type Api, apiOf, named, pages, rangeOf, showTime } from "./api.ts";
 import { type StreamMethod, stream } from "./api-stream.ts";
 import type { Command, Invocation } from "./command.ts";
 import { restJson } from "./rest-json.ts";
@@ -46,8 +46,8 @@ export const rowsCommands: readonly Command[] = [
     doc: "Writes the rows of a pipe to stdout, as many as there are.",
     flags: {
       format,
-      begin: { type: "string", doc: "only from this moment on, RFC 3339" },
-      end: { type: "string", doc: "only up to this moment, exclusive, RFC 3339" },
+      begin: { type: "string", doc: "only from here on: RFC 3339, or an integer" },
+      end: { type: "string", doc: "only up to here, exclusive: RFC 3339, or an integer" },
       select: { type: "string", doc: "columns, with commas between" },
       where: { type: "string", doc: 'conditions with " and " between: "city=Bern and temp>=20"' },
       order: { type: "string", doc: '"temp desc,city" (default: none, which is the fastest)' },
@@ -57,8 +57,7 @@ export const rowsCommands: readonly Command[] = [
       const { args, flags } = invocation;
       await writeOut(invocation, QueriesService.exportRows, {
         name: named("pipes", args[0]),
-        begin: toTimestamp(flags.begin, "--begin"),
-        end: toTimestamp(flags.end, "--end"),
+        ...rangeOf(flags),
         select: list(flags.select),
         where: text(flags.where)
           .split(/\s+and\s+/i)

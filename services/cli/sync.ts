@@ -17,6 +17,8 @@ const LOOK_MS = 200;
 const REGISTER_TIMEOUT_MS = 60_000;
 
 export interface SyncEnd {
+  /** All that were waited for, as they stand now. */
+  readonly ended: readonly Window[];
   readonly done: number;
   readonly failed: readonly Window[];
   readonly rows: number;
@@ -43,7 +45,7 @@ export async function syncPipe(api: Api, request: SyncPipeRequest): Promise<Sync
   }
 }
 
-const keyOf = (window: Window) => `${window.begin?.seconds}.${window.begin?.nanos}`;
+const keyOf = (window: Window) => `${window.beginInt} ${window.begin?.seconds}.${window.begin?.nanos}`;
 
 /**
  * Waits for the windows queued and for those that run already. Errors: `deadline` when windows are still running after
@@ -61,7 +63,7 @@ export async function followSync(
   // What the schedule has queued by itself counts too: whoever watches a sync wants the data.
   const running = (await windowsOf(api, pipe)).filter((window) => window.state === WindowState.RUNNING);
   const waited = new Set([...queued, ...running].map(keyOf));
-  if (!waited.size) return { done: 0, failed: [], rows: 0, elapsedMs: 0 };
+  if (!waited.size) return { ended: [], done: 0, failed: [], rows: 0, elapsedMs: 0 };
   using bar = terminal.bar(pipe, waited.size);
   for (;;) {
     // Also what was only fetched in part, or not run at all: it stands as it did before.
@@ -71,8 +73,8 @@ export async function followSync(
     bar.update(ended.length, `${rows} rows, ${Math.round(rows / (elapsedMs / 1_000))} rows/s`);
     if (ended.length >= waited.size) {
       // A window that is done has nothing to say, unless it was not run and stands as it did.
-      const failed = ended.filter((w) => w.state !== WindowState.DONE || w.message !== "");
-      return { done: ended.length - failed.length, failed, rows, elapsedMs };
+      const failed = ended.filter(isFailed);
+      return { ended, done: ended.length - failed.length, failed, rows, elapsedMs };
     }
     if (elapsedMs > timeoutMs) {
       const left = waited.size - ended.length;
@@ -84,6 +86,34 @@ export async function followSync(
     await pause(LOOK_MS, signal);
     signal?.throwIfAborted();
   }
+}
+
+const isFailed = (window: Window) => window.state !== WindowState.DONE || window.message !== "";
+
+/**
+ * As `followSync`, and on an axis of integers until nothing comes after: each window that is done may show that the
+ * source goes further. Errors: as `followSync`.
+ */
+export async function followOn(
+  api: Api,
+  request: SyncPipeRequest,
+  first: SyncPipeResponse,
+  terminal: Terminal,
+  timeoutMs: number,
+): Promise<SyncEnd> {
+  const startedMs = performance.now();
+  const leftMs = () => Math.max(0, timeoutMs - (performance.now() - startedMs));
+  const all = new Map<string, Window>();
+  for (let queued = first; ; ) {
+    const { ended } = await followSync(api, request.name, queued.windows, terminal, leftMs());
+    for (const window of ended) all.set(keyOf(window), window);
+    if (ended.length === 0 || !ended.some(({ beginInt }) => beginInt) || request.endInt) break;
+    queued = await syncPipe(api, { ...request, refetch: false, since: first.dueTime });
+  }
+  const failed = [...all.values()].filter(isFailed);
+  const rows = [...all.values()].reduce((sum, window) => sum + Number(window.rows), 0);
+  const elapsedMs = performance.now() - startedMs;
+  return { ended: [...all.values()], done: all.size - failed.length, failed, rows, elapsedMs };
 }
 
 async function windowsOf(api: Api, parent: string): Promise<Window[]> {

@@ -3,8 +3,8 @@ import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
-import { microsOf, parseDuration } from "../kit/time.ts";
-import { type Api, apiOf, named, pages, showTime, toTimestamp } from "./api.ts";
+import { beginOf, microsOf, parseDuration } from "../kit/time.ts";
+import { type Api, apiOf, named, pages, rangeOf, showStretch } from "./api.ts";
 import type { Invocation } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
@@ -24,18 +24,18 @@ export async function verifySource(invocation: Invocation): Promise<void> {
   const { args, flags, terminal } = invocation;
   const name = named("pipes", args[0]);
   const timeoutMs = parseDuration(String(flags.timeout ?? DEFAULT_TIMEOUT), "--timeout");
-  const [begin, end] = [toTimestamp(flags.begin, "--begin"), toTimestamp(flags.end, "--end")];
   const repair = flags.repair === true;
-  const asked = await api.call(SchedulesService.verifyPipeSource, { name, begin, end, repair }, ASK_MS);
+  const asked = await api.call(SchedulesService.verifyPipeSource, { name, ...rangeOf(flags), repair }, ASK_MS);
   const dueUs = microsOf(asked.dueTime);
-  const begins = new Set(asked.windows.map((window) => microsOf(window.begin)));
+  const begins = new Set(asked.windows.map(beginOf));
   const startedMs = performance.now();
   let answered: Window[] = [];
   const bar: Bar = terminal.bar(name, begins.size);
   try {
     while (answered.length < begins.size) {
-      answered = (await windowsOf(api, name)).filter(({ begin: at, verification }) => {
-        return begins.has(microsOf(at)) && microsOf(verification?.dueTime) >= dueUs && verification?.verifyTime;
+      answered = (await windowsOf(api, name)).filter((window) => {
+        const { verification } = window;
+        return begins.has(beginOf(window)) && microsOf(verification?.dueTime) >= dueUs && verification?.verifyTime;
       });
       bar.update(answered.length, `${answered.filter((one) => one.verification?.differs).length} differ`);
       if (answered.length < begins.size && performance.now() - startedMs > timeoutMs) {
@@ -48,10 +48,13 @@ export async function verifySource(invocation: Invocation): Promise<void> {
     bar[Symbol.dispose]();
   }
   const odd = answered.filter(({ verification: v }) => v && (v.differs || v.problem !== ""));
-  const row = ({ begin: from, end: to, verification: v }: Window) => [
-    ...[showTime(from), showTime(to), v?.sourceRows, v?.storedRows],
-    v?.problem || (v?.repaired ? "replaced" : "differs"),
-  ];
+  const row = (window: Window) => {
+    const { verification: v } = window;
+    return [
+      ...[...showStretch(window), v?.sourceRows, v?.storedRows],
+      v?.problem || (v?.repaired ? "replaced" : "differs"),
+    ];
+  };
   terminal.result(
     () => answered.map((window) => restJson("millrace.scheduler.v1.Window", Window, window)),
     () =>

@@ -5,7 +5,7 @@ import type {
   ExportRowsResponse,
 } from "../../proto/gen/millrace/results/v1/query_service.ts";
 import { Fault } from "../kit/fault.ts";
-import { microsOf } from "../kit/time.ts";
+import { microsOf, type Stretch } from "../kit/time.ts";
 import { type Export, FORMATS, type Format, type Results } from "../results/records.ts";
 
 const MEDIA_TYPES: Readonly<Record<Format, string>> = {
@@ -33,8 +33,16 @@ export function parseFormat(wanted: string): Format {
   throw Fault.invalid("format", [{ field: "format", problem: `${JSON.stringify(wanted)} cannot be written`, fix }]);
 }
 
+/** The range of a request; whether it suits the dataset, the reader says. */
+export const selectionOf = ({ begin, end, beginInt, endInt }: Stretch) => ({
+  ...(begin && { beginUs: microsOf(begin) }),
+  ...(end && { endUs: microsOf(end) }),
+  ...(beginInt && { beginInt }),
+  ...(endInt && { endInt }),
+});
+
 export function exportRows(results: Results, dataset: string, request: ExportRowsRequest, signal: AbortSignal) {
-  const { begin, end, select, where, orderBy, limit, format } = request;
+  const { select, where, orderBy, limit, format } = request;
   if (limit < 0n)
     throw Fault.invalid("limit", [{ field: "limit", problem: `${limit} is below 0`, fix: "0 means all" }]);
   const from = {
@@ -43,8 +51,7 @@ export function exportRows(results: Results, dataset: string, request: ExportRow
     where,
     orderBy,
     limit: Number(limit),
-    ...(begin && { beginUs: microsOf(begin) }),
-    ...(end && { endUs: microsOf(end) }),
+    ...selectionOf(request),
   };
   return pieces(results, { from, format: parseFormat(format), timeoutMs: MAX_EXPORT_MS, signal });
 }

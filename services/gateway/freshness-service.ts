@@ -8,7 +8,7 @@ import {
 } from "../../proto/gen/millrace/results/v1/freshness_service.ts";
 import { Fault } from "../kit/fault.ts";
 import { type Service, service } from "../kit/grpc.ts";
-import { microsOf, parseDuration, timestampOf } from "../kit/time.ts";
+import { axisAmong, microsOf, parseDuration, timestampOf } from "../kit/time.ts";
 import type { Results } from "../results/records.ts";
 
 export interface FreshnessPorts {
@@ -27,8 +27,16 @@ const HELD_RATIO = 10;
 const MIN_HELD_MS = 500;
 const MAX_HELD_MS = 30_000;
 
+/** Integers have no now, so nothing is old. */
+const TIMELESS = "the axis is one of integers, which have no now: look at the newest windows of the pipe";
+
 /** How one pipe stands. Pure. A pipe that has fetched nothing is as old as itself. */
 export function freshnessOf(pipe: Pipe, fetchedUntilUs: bigint | undefined, nowUs: bigint): PipeFreshness {
+  const axis = axisAmong(pipe.effective?.columns ?? [], pipe.effective?.datetime ?? "");
+  if (axis !== "time") {
+    const none = { fetchedUntil: undefined, ageSeconds: 0, objectiveSeconds: 0, late: false };
+    return { name: pipe.name, ...none, unknown: TIMELESS };
+  }
   const sinceUs = fetchedUntilUs ?? microsOf(pipe.createTime);
   const ageSeconds = Math.max(0, Number(nowUs - sinceUs) / US_PER_S);
   const objective = pipe.effective?.freshness ?? "";
@@ -111,7 +119,7 @@ async function freshnessText(read: Pipes): Promise<string> {
   const late = new Promise<undefined>((resolve) => setTimeout(resolve, SCRAPE_MS, undefined).unref());
   const pipes = await Promise.race([read().catch(() => undefined), late]);
   if (!pipes) return `${known}${up} 0\n`;
-  const shown = pipes.slice(0, MAX_SERIES);
+  const shown = pipes.filter(({ unknown }) => !unknown).slice(0, MAX_SERIES);
   const lines = (name: string, value: (pipe: PipeFreshness) => number, some = shown) =>
     some.map((pipe) => `${name}{pipe="${pipe.name.slice("pipes/".length)}"} ${value(pipe)}\n`).join("");
   const held = shown.filter(({ objectiveSeconds }) => objectiveSeconds > 0);

@@ -11,8 +11,19 @@ import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
 import { ask, type Channel, type Service, service } from "../kit/grpc.ts";
-import { compactTime, microsOf, parseDuration, timestampOf } from "../kit/time.ts";
+import {
+  type Axis,
+  axisAmong,
+  beginOf,
+  compactPosition,
+  microsOf,
+  parseDuration,
+  parsePosition,
+  type Stretch,
+  stretchOf,
+} from "../kit/time.ts";
 import type { Results, RunRecord } from "../results/records.ts";
+import { selectionOf } from "./export.ts";
 import { forgetWindow, listWindows, markStale, type PipeWindow, type Span } from "./pipe-windows.ts";
 import { nameIn } from "./resource-names.ts";
 import { withRunLock } from "./run-lock.ts";
@@ -29,16 +40,20 @@ export interface MaintenancePorts {
 const VERIFIED_AT_ONCE = 500;
 const REGISTRY_MS = 10_000;
 
-const spanOf = ({
-  begin,
-  end,
-}: {
-  readonly begin: Timestamp | undefined;
-  readonly end: Timestamp | undefined;
-}): Span => ({
-  beginUs: begin && microsOf(begin),
-  endUs: end && microsOf(end),
-});
+/** Which windows are meant, on the axis of their pipe. Errors: `invalid` for one of the other kind. */
+function spanOf({ name, effective }: Pipe, asked: Stretch): Span {
+  const axis = axisAmong(effective?.columns ?? [], effective?.datetime ?? "");
+  const { begin, end, beginInt, endInt } = asked;
+  if (axis === "time" ? beginInt || endInt : begin || end) {
+    const field = axis === "time" ? "begin_int" : "begin";
+    const fix =
+      axis === "time" ? "write begin and end as 2012-01-31T00:00:00Z" : 'write begin_int and end_int as "100"';
+    throw Fault.invalid("range", [{ field, problem: `the axis of ${name} is ${axis}`, fix }]);
+  }
+  if (axis === "time") return { beginUs: begin && microsOf(begin), endUs: end && microsOf(end) };
+  const read = (raw: string | undefined, field: string) => (raw ? parsePosition(axis, raw, field) : undefined);
+  return { beginUs: read(beginInt, "begin_int"), endUs: read(endInt, "end_int") };
+}
 
 export function maintenanceService(ports: MaintenancePorts): Service {
   const { results, catalog, registry } = ports;
@@ -53,8 +68,8 @@ export function maintenanceService(ports: MaintenancePorts): Service {
     async *verifyPipe(request, { signal }) {
       const { id, dataset, pipe } = pipeOf(request.name);
       const windows = await ports.windows();
-      const fetched = (await listWindows(windows, id, spanOf(request))).filter(
-        ({ window }) => window.fetchedUntil && !mayBeOver(window, pipe.effective),
+      const fetched = (await listWindows(windows, id, spanOf(pipe, request))).filter(
+        ({ window }) => (window.fetchedUntil || window.fetchedUntilInt) && !mayBeOver(window, pipe.effective),
       );
       const target = pipe.name;
       const commits = new Map((await results.committedRuns({ dataset, target })).map((run) => [run.runId, run]));
@@ -69,7 +84,8 @@ export function maintenanceService(ports: MaintenancePorts): Service {
           const problem = problemOf(one, counted);
           const marked = request.repair && problem !== "" && (await markStale(windows, one, problem));
           yield {
-            ...{ begin: window.begin, end: window.end, expected: window.rows, counted: BigInt(counted), checksum },
+            ...{ begin: window.begin, end: window.end, beginInt: window.beginInt, endInt: window.endInt },
+            ...{ expected: window.rows, counted: BigInt(counted), checksum },
             ...{ outside: BigInt(outside), problem, marked },
             ...{ done: BigInt(at + i + 1), total: BigInt(fetched.length) },
           };
@@ -79,26 +95,27 @@ export function maintenanceService(ports: MaintenancePorts): Service {
 
     async *clearPipe(request, { signal }) {
       const { id, dataset, pipe } = pipeOf(request.name);
-      const [windows, locks, span] = [await ports.windows(), await ports.locks(), spanOf(request)];
+      const [windows, locks, span] = [await ports.windows(), await ports.locks(), spanOf(pipe, request)];
       const runs = await results.committedRuns({ dataset, target: pipe.name, ...span });
       const emptied = new Map(runs.map((run) => [run.runId, run]));
-      const spans = new Map<string, Pick<PipeWindow["window"], "begin" | "end">>();
-      for (const { runId, beginUs = 0n, endUs = 0n } of runs) {
-        spans.set(runId, { begin: timestampOf(beginUs), end: timestampOf(endUs) });
+      const spans = new Map<string, Stretch>();
+      for (const { runId, beginUs = 0n, endUs = 0n, integers } of runs) {
+        spans.set(runId, stretchOf(integers ? "int64" : "time", beginUs, endUs));
       }
       for (const { window } of await listWindows(windows, id, span)) {
-        spans.set(runIds.fetch(id, compactTime(microsOf(window.begin))), window);
+        spans.set(runIds.fetch(id, compactPosition(kindOf(window), beginOf(window))), window);
       }
       let done = 0n;
-      for (const [runId, { begin, end }] of spans) {
+      for (const [runId, stretch] of spans) {
         signal.throwIfAborted();
         const run = emptied.get(runId);
         await withRunLock(locks, runId, async (fence) => {
           if (run) await results.commit(emptyCommit(run, fence));
-          await forgetWindow(windows, id, microsOf(begin), fence);
+          await forgetWindow(windows, id, { axis: kindOf(stretch), beginUs: beginOf(stretch) }, fence);
         });
         done += 1n;
-        yield { begin, end, rows: BigInt(run?.rows ?? 0), done, total: BigInt(spans.size) };
+        const { begin, end, beginInt = "", endInt = "" } = stretch;
+        yield { begin, end, beginInt, endInt, rows: BigInt(run?.rows ?? 0), done, total: BigInt(spans.size) };
       }
     },
 
@@ -154,7 +171,7 @@ export function maintenanceService(ports: MaintenancePorts): Service {
       const runId = `copy/${target}/${id}`;
       const rows = await withRunLock(await ports.locks(), runId, (fence) => {
         const run = { ...copyRun(pipe, runId, fence), dataset: target };
-        return results.copyRows({ dataset, target, ...spanOf(request), run });
+        return results.copyRows({ dataset, target, ...selectionOf(request), run });
       });
       return { rows: BigInt(rows), run: `runs/${runId}` };
     },
@@ -167,6 +184,9 @@ function problemOf({ window }: PipeWindow, counted: number): string {
   if (window.state !== WindowState.DONE || BigInt(counted) === window.rows) return "";
   return `${counted} rows count, its run reported ${window.rows}`;
 }
+
+/** How the integers of an axis are written is the same whether their column is signed. */
+const kindOf = ({ beginInt }: Stretch): Axis => (beginInt ? "int64" : "time");
 
 const nowUs = () => BigInt(Date.now()) * 1_000n;
 

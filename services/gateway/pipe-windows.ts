@@ -3,7 +3,7 @@ import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/windo
 import { encodeKeyPart } from "../bus/keys.ts";
 import type { Kv } from "../bus/ports.ts";
 import { Fault } from "../kit/fault.ts";
-import { compactTime, microsOf, timestampOf } from "../kit/time.ts";
+import { type Axis, beginOf, compactPosition, endOf, timestampOf } from "../kit/time.ts";
 
 export interface PipeWindow {
   readonly window: Window;
@@ -21,9 +21,9 @@ export async function listWindows(windows: Kv, pipe: string, { beginUs, endUs }:
   const entries = await windows.list(encodeKeyPart(pipe));
   return entries
     .map(({ key, value, revision }) => ({ key, revision, window: Window.decode(value) }))
-    .filter(({ window }) => beginUs === undefined || microsOf(window.begin) >= beginUs)
-    .filter(({ window }) => endUs === undefined || microsOf(window.end) <= endUs)
-    .sort((a, b) => Number(microsOf(a.window.begin) - microsOf(b.window.begin)));
+    .filter(({ window }) => beginUs === undefined || beginOf(window) >= beginUs)
+    .filter(({ window }) => endUs === undefined || endOf(window) <= endUs)
+    .sort((a, b) => (beginOf(a.window) < beginOf(b.window) ? -1 : 1));
 }
 
 /** Whoever wrote the window meanwhile knows better: then nothing is done, and false is returned. */
@@ -34,8 +34,13 @@ export async function markStale(windows: Kv, { key, revision, window }: PipeWind
 }
 
 /** The window is MISSING then. `fence` is that of the run's lock: a newer attempt keeps its window. */
-export async function forgetWindow(windows: Kv, pipe: string, beginUs: bigint, fence: bigint): Promise<boolean> {
-  const key = `${encodeKeyPart(pipe)}.${compactTime(beginUs)}`;
+export async function forgetWindow(
+  windows: Kv,
+  pipe: string,
+  { axis, beginUs }: { readonly axis: Axis; readonly beginUs: bigint },
+  fence: bigint,
+): Promise<boolean> {
+  const key = `${encodeKeyPart(pipe)}.${compactPosition(axis, beginUs)}`;
   const entry = await windows.get(key);
   if (!entry || Window.decode(entry.value).fence > fence) return false;
   return unlessWritten(windows.delete(key, entry.revision));

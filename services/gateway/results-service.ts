@@ -7,7 +7,7 @@ import { type RunsServer, RunsService } from "../../proto/gen/millrace/results/v
 import { bare } from "../../proto/names.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { type Methods, type Service, service } from "../kit/grpc.ts";
-import { microsOf, timestampOf } from "../kit/time.ts";
+import { microsOf, stretchOf, timestampOf } from "../kit/time.ts";
 import {
   type LogLine as LogRecord,
   OUTCOMES,
@@ -16,7 +16,7 @@ import {
   type RunFilter,
   type RunRecord,
 } from "../results/records.ts";
-import { exportQuery, exportRows } from "./export.ts";
+import { exportQuery, exportRows, selectionOf } from "./export.ts";
 import { type MaintenancePorts, maintenanceService } from "./maintenance-service.ts";
 import { rejectsService } from "./rejects-service.ts";
 import { nameIn } from "./resource-names.ts";
@@ -105,12 +105,11 @@ function queryMethods(results: Results, datasetOf: (pipe: string) => string | un
         rowsRead: BigInt(rowsRead),
       };
     },
-    async readRows({ name, begin, end, pageSize, pageToken, select, where, orderBy }) {
+    async readRows({ name, pageSize, pageToken, select, where, orderBy, ...range }) {
       const { rows, nextCursor } = await results.readRows({
         dataset: named(name),
         ...{ select, where, orderBy },
-        ...(begin && { beginUs: microsOf(begin) }),
-        ...(end && { endUs: microsOf(end) }),
+        ...selectionOf(range),
         limit: clamp(pageSize, ROWS_PAGE),
         ...(pageToken && { cursor: pageToken }),
       });
@@ -189,8 +188,9 @@ function toRun(record: RunRecord): Run {
     instance: full("instances", instance),
     target,
     resource: full("resources", resource),
-    begin: beginUs === undefined ? undefined : timestampOf(beginUs),
-    end: endUs === undefined ? undefined : timestampOf(endUs),
+    ...(beginUs === undefined || endUs === undefined
+      ? { begin: undefined, end: undefined }
+      : stretchOf(record.integers ? "int64" : "time", beginUs, endUs)),
     dueTime: timestampOf(record.dueUs),
     startTime: timestampOf(record.startedUs),
     endTime: timestampOf(record.finishedUs),

@@ -222,8 +222,10 @@ interface Slot {
 function needs(window: KnownWindow | undefined, slot: Slot, input: Omit<WindowPlanInput, "known">): boolean {
   if (!window) return true;
   if (window.standing === "running") return window.updatedUs < input.lostBeforeUs;
+  // A sync that goes on does not try again what it has tried.
+  if (window.standing !== "done") return !input.head || window.updatedUs < input.nowUs;
   // Another length than the grid's: the chunk was changed since.
-  if (window.standing !== "done" || window.endUs !== slot.endUs) return true;
+  if (window.endUs !== slot.endUs) return true;
   if (input.refetch && (input.refetchBeforeUs === undefined || window.updatedUs < input.refetchBeforeUs)) return true;
   const { head, nowUs } = input;
   if (window.fetchedUntilUs < (head ? earlier(slot.untilUs, head.reachUs) : slot.untilUs)) return true;
