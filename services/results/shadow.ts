@@ -61,11 +61,11 @@ async function sum(store: Store, dataset: Dataset, { runId, parts }: ShadowAttem
   const values = Object.entries(dataset.columns).map(([column, type]) =>
     /^(json|labels)$/.test(type) ? `toString(${quote(column)})` : quote(column),
   );
-  const hash = `cityHash64(tuple(${[...values, "extra"].join(", ")}))`;
+  const hash = `cityHash64(tuple(${[...values, "_extra"].join(", ")}))`;
   const counted = parts.map(({ fence, chunks }) => `(_fence = ${fence} AND _chunk < ${chunks})`).join(" OR ") || "0";
   const [row] = await store.rows<{ counted: string; checksum: string }>(
     `SELECT count() AS counted, hex(sum(${hash})) AS checksum
-     FROM (SELECT ${[...shownColumns(dataset), `${extraText(dataset)} AS extra`].join(", ")}
+     FROM (SELECT ${[...shownColumns(dataset), `${extraText(dataset)} AS _extra`].join(", ")}
        FROM ${store.database}.${quote(rowsTable(dataset.dataset))} AS t
        WHERE _run_id = {run:String} AND (${counted}))`,
     { run: runId },

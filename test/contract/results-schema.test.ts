@@ -188,6 +188,24 @@ test("frozen: unknown fields go to _extra, a wrong type fails the chunk and says
   expect(await rowsOf(results, "SELECT n, _extra.wind FROM weather")).toEqual([["1", "north"]]);
 });
 
+test("fields without a column get theirs with the first of them; a process that has not heard of it writes on", async () => {
+  await using one = await openTestResults(server, { database: "test_extra" });
+  await using other = await openTestResults(server, { database: "test_extra" });
+  const spec = { dataset: "weather", columns: { n: "int64" }, schema: "freeze" } as const;
+  expect(await one.ensureDataset(spec)).toMatchObject({ extra: false });
+  await write(one, "w/1", [{ n: 1 }]);
+  await write(other, "w/2", [{ n: 2 }]);
+  expect(await rowsOf(one, "SELECT n, _extra, _extra.wind FROM weather WHERE n = 1")).toEqual([["1", {}, null]]);
+  const before = await one.sumRuns("weather", [runRecord({ runId: "w/1", fence: 1n })]);
+  await write(one, "w/3", [{ n: 3, wind: "north" }]);
+  await write(other, "w/4", [{ n: 4 }]);
+  await write(other, "w/5", [{ n: 5, wind: "south" }]);
+  expect(await one.ensureDataset(spec)).toMatchObject({ extra: true });
+  const winds = [null, null, "north", null, "south"].map((wind, i) => [String(i + 1), wind]);
+  expect(await rowsOf(other, "SELECT n, _extra.wind FROM weather ORDER BY n")).toEqual(winds);
+  expect(await one.sumRuns("weather", [runRecord({ runId: "w/1", fence: 1n })])).toEqual(before);
+});
+
 describe("reject", () => {
   const spec: DatasetSpec = { dataset: "weather", columns: { n: "int64", m: "decimal(6,2)" }, schema: "reject" };
 
