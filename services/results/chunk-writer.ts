@@ -199,7 +199,7 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
     );
 
   return async (chunk: Chunk, bytes: Uint8Array): Promise<Stored> => {
-    const pieces = piecesOf(bytes);
+    const pieces = piecesOf(bytes, chunk.scan);
     const all = pieces.reduce((sum, piece) => sum + piece.rows, 0);
     if (all === 0) return { rows: 0, rejected: 0, bytes: bytes.length };
     let dataset = (await datasets.find(chunk.dataset)) ?? (await infer(chunk, bytes));
@@ -239,9 +239,9 @@ interface ScannedPiece extends Piece {
 }
 
 /** Most chunks are one piece, and one look at them is enough. */
-function piecesOf(bytes: Uint8Array): ScannedPiece[] {
+function piecesOf(bytes: Uint8Array, known: RowScan | undefined): ScannedPiece[] {
   if (bytes.length > MAX_INSERT_BYTES) return splitLines(bytes, MAX_INSERT_ROWS, MAX_INSERT_BYTES);
-  const scan = scanRows(bytes);
+  const scan = known ?? scanRows(bytes);
   if (scan.rows > MAX_INSERT_ROWS) return splitLines(bytes, MAX_INSERT_ROWS, MAX_INSERT_BYTES);
   return scan.rows ? [{ bytes, rows: scan.rows, scan }] : [];
 }

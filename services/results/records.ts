@@ -2,6 +2,7 @@
 
 import type { SelectedChunk } from "./insert-select.ts";
 import type { Export, QueryRequest, QueryResult, ReadRowsRequest, RowsPage } from "./reading.ts";
+import type { RowScan } from "./row-scan.ts";
 import type { Comparison, RowsSum, ShadowAttempt } from "./shadow.ts";
 import type { Storage } from "./storage.ts";
 
@@ -116,6 +117,8 @@ export interface Chunk {
   readonly format?: RowFormat | undefined;
   /** NDJSON, one object a line; or rows as objects (bigint and Uint8Array-free values). */
   readonly rows: Uint8Array | readonly RowObject[];
+  /** What is known of `rows` when they are NDJSON and somebody has looked at them. */
+  readonly scan?: RowScan | undefined;
 }
 
 export interface Stored {

@@ -1,7 +1,7 @@
 /** `emit`: rows on their way from a guest to the store, in chunks, with a bound on what is held in memory. */
 import { Fault } from "../../kit/fault.ts";
 import type { RowFormat, Stored } from "../../results/results.ts";
-import { scanRows } from "../../results/row-scan.ts";
+import { type RowScan, scanRows } from "../../results/row-scan.ts";
 import type { Capabilities, Capability } from "./functions.ts";
 
 /** A chunk is sent when it has this many bytes. */
@@ -11,6 +11,8 @@ const MAX_IN_FLIGHT = 2;
 export const MAX_EMIT_BYTES = 16 << 20;
 /** Below this a loop is quicker than the scanner. */
 const SCAN_BYTES = 4_096;
+/** Smaller pieces are left to the collector. */
+const RELEASE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 
@@ -46,8 +48,8 @@ export class RowRoom {
 const PROCESS_ROOM = new RowRoom(MAX_HELD_BYTES);
 
 export interface RowSinkOptions {
-  /** Resolves once durable. */
-  readonly append: (rows: Uint8Array, chunk: number, format: RowFormat) => Promise<Stored>;
+  /** Resolves once durable. `scan`: what is known of NDJSON by now. */
+  readonly append: (rows: Uint8Array, chunk: number, format: RowFormat, scan?: RowScan) => Promise<Stored>;
   readonly maxRows: number;
   readonly room?: RowRoom;
 }
@@ -62,7 +64,10 @@ export class RowSink implements Disposable {
   readonly #maxRows: number;
   readonly #inFlight = new Set<Promise<unknown>>();
   #buffer: Uint8Array[] = [];
+  readonly #owned = new Set<Uint8Array>();
   #bufferBytes = 0;
+  /** Of what is in the buffer; undefined once something came that was not worth a scan. */
+  #scan: RowScan | undefined = NOTHING;
   fault: Fault | undefined;
   chunks = 0;
   rows = 0;
@@ -74,13 +79,17 @@ export class RowSink implements Disposable {
     this.#maxRows = maxRows;
   }
 
-  /** Takes NDJSON. Resolves with the count of rows when it is durable or there is room to hold it. */
-  async add(ndjson: Uint8Array): Promise<number> {
+  /**
+   * Takes NDJSON, and when it is `owned` its memory, too. Resolves with the count of rows when it is durable or there
+   * is room to hold it.
+   */
+  async add(ndjson: Uint8Array, owned = false): Promise<number> {
     this.#check();
     if (ndjson.byteLength > MAX_EMIT_BYTES) {
       this.#fail(new Fault("too_large", `${ndjson.byteLength} bytes at once; at most ${MAX_EMIT_BYTES}`));
     }
-    const rows = countLines(ndjson);
+    const scan = ndjson.byteLength > SCAN_BYTES ? scanRows(ndjson) : undefined;
+    const rows = scan?.rows ?? countLines(ndjson);
     if (this.rows + rows > this.#maxRows) {
       this.#fail(new Fault("exhausted", `more than ${this.#maxRows} rows; the manifest's limits.rows says how many`));
     }
@@ -88,6 +97,8 @@ export class RowSink implements Disposable {
     this.rows += rows;
     this.bytes += ndjson.byteLength;
     this.#buffer.push(ndjson);
+    if (owned) this.#owned.add(ndjson);
+    this.#scan = scan && this.#scan && both(this.#scan, scan);
     if (ndjson.at(-1) !== NEWLINE) this.#buffer.push(Uint8Array.of(NEWLINE));
     this.#bufferBytes += ndjson.byteLength + 1;
     this.#room.hold(ndjson.byteLength + 1, this);
@@ -105,8 +116,7 @@ export class RowSink implements Disposable {
   /** What was not sent by now never will be. */
   [Symbol.dispose](): void {
     this.#room.release(this.#bufferBytes, this);
-    this.#buffer = [];
-    this.#bufferBytes = 0;
+    this.#empty();
   }
 
   /**
@@ -139,7 +149,7 @@ export class RowSink implements Disposable {
   }
 
   get capability(): Capability {
-    return async (request) => ({ rows: await this.add(request) });
+    return async (request) => ({ rows: await this.add(request, true) });
   }
 
   /** By the name that a guest calls: `emit`, `emit:csv`, `emit:arrow`. */
@@ -147,24 +157,25 @@ export class RowSink implements Disposable {
     const taking = (format: RowFormat): Capability => {
       return async (request) => ({ rows: await this.addAs(format, request) });
     };
-    return { emit: taking("ndjson"), "emit:csv": taking("csv"), "emit:arrow": taking("arrow") };
+    return { emit: this.capability, "emit:csv": taking("csv"), "emit:arrow": taking("arrow") };
   }
 
   #send(): void {
     if (!this.#buffer.length || this.fault) return;
     const chunk = this.chunks++;
-    const rows = this.#buffer.length === 1 ? (this.#buffer[0] as Uint8Array) : Buffer.concat(this.#buffer);
-    const held = this.#bufferBytes;
-    this.#buffer = [];
-    this.#bufferBytes = 0;
+    const [only, ...more] = this.#buffer;
+    const rows = only && !more.length ? only : Buffer.concat(this.#buffer);
+    const [held, scan] = [this.#bufferBytes, this.#scan];
+    if (more.length) for (const piece of this.#owned) releaseMemory(piece);
+    this.#empty();
     this.#room.release(0, this);
-    void this.#store(rows, chunk, "ndjson").then(() => this.#room.release(held));
+    void this.#store(rows, chunk, "ndjson", scan).then(() => this.#room.release(held));
   }
 
   /** Lines were counted as they came; of other formats only the store knows. */
-  #store(rows: Uint8Array, chunk: number, format: RowFormat): Promise<Stored> {
+  #store(rows: Uint8Array, chunk: number, format: RowFormat, scan?: RowScan): Promise<Stored> {
     const none = { rows: 0, rejected: 0, bytes: 0 };
-    const sending = this.#append(rows, chunk, format)
+    const sending = this.#append(rows, chunk, format, scan)
       .then(
         (stored) => {
           this.rows += format === "ndjson" ? -stored.rejected : stored.rows;
@@ -180,6 +191,13 @@ export class RowSink implements Disposable {
     return sending;
   }
 
+  #empty(): void {
+    this.#buffer = [];
+    this.#owned.clear();
+    this.#bufferBytes = 0;
+    this.#scan = NOTHING;
+  }
+
   #check(): void {
     if (this.fault) throw this.fault;
   }
@@ -188,6 +206,22 @@ export class RowSink implements Disposable {
     this.fault = fault;
     throw fault;
   }
+}
+
+const NOTHING: RowScan = { rows: 0, longDigits: false, naiveTime: false };
+const both = (a: RowScan, b: RowScan): RowScan => ({
+  rows: a.rows + b.rows,
+  longDigits: a.longDigits || b.longDigits,
+  naiveTime: a.naiveTime || b.naiveTime,
+});
+
+/**
+ * Gives the memory back now, where the bytes are all of it. Left to the collector, each 64 MiB of rows would be a look
+ * at the whole heap: a third of what a stream of rows cost the executor.
+ */
+export function releaseMemory({ buffer, byteLength }: Uint8Array): void {
+  if (byteLength < RELEASE_BYTES || byteLength !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return;
+  buffer.transfer(0);
 }
 
 /** Lines that are not blank. */
