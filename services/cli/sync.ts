@@ -10,6 +10,7 @@ import {
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
+import { microsOf } from "../kit/time.ts";
 import { type Api, pages } from "./api.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -109,6 +110,11 @@ export async function followOn(
     for (const window of ended) all.set(keyOf(window), window);
     if (ended.length === 0 || !ended.some(({ beginInt }) => beginInt) || request.endInt) break;
     queued = await syncPipe(api, { ...request, refetch: false, since: first.dueTime });
+  }
+  // The platform goes on by itself, too: what was done between two looks belongs to this sync all the same.
+  const mine = ({ syncTime }: Window) => syncTime && microsOf(syncTime) >= microsOf(first.dueTime);
+  for (const window of all.size > 0 ? await windowsOf(api, request.name) : []) {
+    if (all.has(keyOf(window)) || mine(window)) all.set(keyOf(window), window);
   }
   const failed = [...all.values()].filter(isFailed);
   const rows = [...all.values()].reduce((sum, window) => sum + Number(window.rows), 0);

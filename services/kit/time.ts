@@ -98,7 +98,7 @@ export const isInteger = (raw: string): boolean => INTEGER.test(raw);
 /** The greatest integer of an axis: an end is exclusive, so no window holds it. Undefined for time. */
 export const lastPosition = (axis: Axis): bigint | undefined => (axis === "time" ? undefined : INTEGERS[axis].last);
 
-/** One position. Errors: `invalid`, naming `field`; above all a time where integers are, and an integer where times are. */
+/** One position. Errors: `invalid`, naming `field`; above all for a time where integers are, or the other way. */
 export function parsePosition(axis: Axis, raw: string, field: string): bigint {
   if (axis !== "time") return parseInteger(axis, raw, field, INTEGERS[axis].first);
   if (!isInteger(raw)) return parseTime(raw, field);

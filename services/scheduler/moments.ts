@@ -58,7 +58,7 @@ export function spanMistakes(asked: Stretch): Mistake[] {
   return [{ field: times ? "end" : "end_int", problem: `${to} is not after begin, ${from}`, fix }];
 }
 
-/** A range without mistakes of its own, for an axis. Errors: `invalid` with every mistake, such as one for the other. */
+/** A range without mistakes of its own, for an axis. Errors: `invalid` with every mistake; above all the other axis. */
 export function readSpan(what: string, axis: Axis, asked: Stretch): Span {
   const mistakes: Mistake[] = [];
   const read = (name: (typeof ENDS)[number]): bigint | undefined => {

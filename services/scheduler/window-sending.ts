@@ -32,7 +32,7 @@ export interface SyncRequest extends Asked {
   /** With `refetch`: only windows that did not change since. */
   readonly refetchBeforeUs?: bigint | undefined;
   readonly range?: Range | undefined;
-  /** What was fetched since is not fetched again, and an axis of integers is followed on from there. Default: `dueUs`. */
+  /** What was fetched since is not fetched again; on an axis of integers, when the sync was due that goes on. */
   readonly sinceUs?: bigint | undefined;
   /** Of a pipe that comes after others: also windows that failed and would be made from the same. Default: yes. */
   readonly retryFailed?: boolean;

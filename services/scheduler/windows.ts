@@ -1,6 +1,6 @@
 /**
- * Which windows of a pipe need fetching. Pure: no clock, no I/O. Microseconds since the epoch; on an axis of integers the
- * integers themselves, save for moments of standing and of now.
+ * Which windows of a pipe need fetching. Pure: no clock, no I/O. Microseconds since the epoch; on an axis of integers
+ * positions are the integers themselves, and only now and the moments of standings are times.
  */
 
 export type WindowStanding = "missing" | "running" | "done" | "failed" | "stale";

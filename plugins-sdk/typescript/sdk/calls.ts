@@ -31,14 +31,25 @@ export interface Window {
   days(): Iterable<string>;
 }
 
+/** A window of a pipe whose axis is an integer column: exact at any size. Begin inclusive, end exclusive. */
+export interface IntegerRange {
+  readonly begin: bigint;
+  readonly end: bigint;
+  /** Whether an integer lies inside; text is read with every digit. Drop what a source gives beyond the window. */
+  has(position: bigint | number | string): boolean;
+}
+
 export interface FetchCall<C = Config, Cursor = unknown> {
   readonly pipe: Pipe;
   readonly config: C;
-  /** RFC 3339, inclusive. */
+  /** RFC 3339, inclusive; on an axis of integers a decimal number. */
   readonly begin: string;
-  /** RFC 3339, exclusive. */
+  /** RFC 3339, exclusive; on an axis of integers a decimal number. */
   readonly end: string;
+  /** Throws on an axis of integers. */
   readonly window: Window;
+  /** Throws on an axis of time. */
+  readonly range: IntegerRange;
   /** What the last checkpoint of this run saved, or the `next` of the call before; null at the start. */
   readonly cursor: Cursor | null;
   /** 1 on the first try. For information only. */
@@ -57,8 +68,11 @@ export interface FetchAnswer {
   readonly content_type?: string;
   /** There is more in this window: called again with this as `cursor`. */
   readonly next?: unknown;
-  /** How far the source is known to be complete (RFC 3339). */
-  readonly watermark?: string;
+  /**
+   * How far the source is known to be complete: RFC 3339, or the integer behind its last one. On an axis of integers
+   * the platform asks for all windows before it at once; without it, for one after another until one is empty.
+   */
+  readonly watermark?: string | bigint | number;
   readonly status?: FetchStatus;
 }
 

@@ -69,13 +69,41 @@ function invoke(name, asked) {
 /** What an export is given, beside the platform's own fields. */
 function callOf(name, asked) {
   if (asked === null || typeof asked !== "object") return asked;
-  if (OF_WINDOWS.includes(name)) asked.window = windowOf(asked);
+  if (OF_WINDOWS.includes(name)) place(asked);
   if (name === "route") addBodyReaders(asked);
   return asked;
 }
 
 const OF_WINDOWS = ["fetch", "sync", "before_sync", "after_sync"];
 const DAY_MS = 86_400_000;
+const INTEGER = /^-?\d+$/;
+
+/** The pipe's axis is time, and the call has a window of it, or integers, and it has a range of them. */
+function place(asked) {
+  const integers = INTEGER.test(asked.begin) && INTEGER.test(asked.end);
+  const [there, missing] = integers ? ["range", "window"] : ["window", "range"];
+  asked[there] = integers ? rangeOf(asked) : windowOf(asked);
+  Object.defineProperty(asked, missing, {
+    get() {
+      throw new PluginError(
+        "no_such_axis",
+        `the axis of this pipe is ${integers ? "integers" : "time"}: use call.${there}`,
+      );
+    },
+  });
+}
+
+function rangeOf({ begin: from, end: to }) {
+  const [begin, end] = [BigInt(from), BigInt(to)];
+  return {
+    begin,
+    end,
+    has(position) {
+      const at = BigInt(position);
+      return at >= begin && at < end;
+    },
+  };
+}
 
 function windowOf({ begin: from, end: to }) {
   const beginMs = Date.parse(from);

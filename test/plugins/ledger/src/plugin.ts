@@ -1,0 +1,20 @@
+/** Entries of a ledger by their number. */
+import { type FetchCall, http } from "@millrace/typescript";
+
+interface Config {
+  readonly url: string;
+  /** Whether to tell how far the ledger goes. */
+  readonly head?: boolean;
+}
+
+interface Page {
+  /** Numbers as text: they may be greater than what a double holds. */
+  readonly entries: readonly { readonly id: string; readonly value: string }[];
+  readonly next: string;
+}
+
+export function fetch({ config, range }: FetchCall<Config>) {
+  const { entries, next } = http.json<Page>(`${config.url}/entries?from=${range.begin}&to=${range.end}`);
+  const rows = entries.filter(({ id }) => range.has(id)).map(({ id, value }) => ({ id: BigInt(id), value }));
+  return { rows, ...(config.head && { watermark: next }) };
+}
