@@ -1,6 +1,6 @@
 /**
  * Texts and numbers on their way through a plugin. Where one of its inputs comes out again as it went in, something
- * difficult is put in its place: what comes out must be that, to the last character and digit.
+ * difficult is put in its place: what comes out must be that text to the last character, that number to the last bit.
  */
 import { fail, isObject, parsed, pass, skip } from "./stage.js";
 
@@ -25,17 +25,22 @@ export const text = (stage) =>
 
 /** @param {import("./stage.js").Stage} stage */
 export async function numbers(stage) {
-  const big = await through(stage, "number", BIG, (out) =>
-    seen(out, String(BIG), /900719925474\d*|9\.00719925474\d*e/i),
-  );
-  const fraction = await through(stage, "number", FRACTION, (out) => seen(out, String(FRACTION), /0\.30000000\d*/));
+  const big = await through(stage, "number", BIG, (out) => seen(out, BIG, /900719925474\d*|9\.00719925474\d*e/i));
+  const fraction = await through(stage, "number", FRACTION, (out) => seen(out, FRACTION, /0\.30000000\d*/));
   if (big.verdict === "fail" || fraction.verdict === "skip") return big;
   return big.verdict === "skip" ? fraction : { ...fraction, reason: `${big.reason}; ${fraction.reason}` };
 }
 
-/** @param {string} out @param {string} exact @param {RegExp} near */
+/**
+ * A double may be written in many ways; what is read from it must be the very same.
+ * @param {string} out @param {number} exact @param {RegExp} near
+ */
 const seen = (out, exact, near) =>
-  new RegExp(`(?<![\\d.])${exact.replace(".", "\\.")}(?!\\d)`).test(out) ? "same" : near.test(out) ? "changed" : "gone";
+  (out.match(/\d+(?:\.\d+)?(?:e[+-]?\d+)?/gi) ?? []).some((one) => Number(one) === exact)
+    ? "same"
+    : near.test(out)
+      ? "changed"
+      : "gone";
 
 /**
  * @param {import("./stage.js").Stage} stage @param {"text" | "number"} kind @param {string | number} mark

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline/promises";
 import { building } from "./build-progress.ts";
 import { buildAside } from "./build-thread.ts";
 import { type Command, Misuse } from "./command.ts";
-import { askNew, newPlugin } from "./new-plugin.ts";
+import { askNew, INTERFACES, LANGUAGES, newPlugin, saidOf } from "./new-plugin.ts";
 
 const PLUGIN = "<folder-bundle-or-wasm>";
 
@@ -28,16 +28,17 @@ async function askOnTerminal(question: string): Promise<string> {
 export const authorCommands: readonly Command[] = [
   {
     path: "plugin new",
-    args: "[language] [folder]",
-    doc: "Makes a small plugin to begin from, with a test. Asks for what is not said. The folder names it.",
+    args: "[language] [name]",
+    doc: "Makes a small plugin to begin from, with a test for each interface. On a terminal it asks what is not said.",
     flags: {
-      language: { type: "string", doc: "typescript, javascript, python, go, rust, c, cpp, zig, lua, assemblyscript …" },
+      language: { type: "string", doc: LANGUAGES.join(", ") },
+      name: { type: "string", doc: "the folder to make, which names the plugin" },
+      interfaces: { type: "string", doc: `any of ${INTERFACES.join(",")} (default: fetch)` },
     },
     async run({ args, flags, terminal }) {
-      const words = typeof flags.language === "string" ? [flags.language, ...args] : args;
       const watched = process.stdin.isTTY && !terminal.json;
-      const [language, folder] = await askNew(words, watched ? askOnTerminal : undefined);
-      const made = await newPlugin(language, folder);
+      const { language, folder, interfaces } = await askNew(saidOf(args, flags), watched ? askOnTerminal : undefined);
+      const made = await newPlugin(language, folder, interfaces);
       terminal.result(
         () => made,
         () => `${made.folder} is made; next: plugin test ${folder}, plugin dev ${folder}, plugin publish ${folder}`,

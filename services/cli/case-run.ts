@@ -38,7 +38,7 @@ export async function playCase(
 ): Promise<Played & { readonly end: LocalEnd }> {
   const tape = new CaseTape(test.host);
   const end = await runLocally(bench, { ...runOf(plugin, test), world: tape.world, now: clockOf(test.clock) });
-  return { end, differences: [...tape.differences(), ...judge(test.expect, end)] };
+  return { end, differences: [...tape.differences(), ...judge(test.expect, end, test.export)] };
 }
 
 function clockOf(clock: readonly number[]): () => number {
@@ -71,7 +71,7 @@ export function expectationOf(end: LocalEnd): Expectation {
   };
 }
 
-function judge(expect: Expectation, end: LocalEnd): string[] {
+function judge(expect: Expectation, end: LocalEnd, name: string): string[] {
   if (!Object.keys(expect).length) return ["expect: says nothing, so nothing is tested; --update takes what came"];
   const got = outcomeOf(end);
   const outcome = expect.outcome ?? (expect.error ? undefined : got.outcome);
@@ -80,10 +80,28 @@ function judge(expect: Expectation, end: LocalEnd): string[] {
   const wrong = said.flatMap(([field, wanted]) => {
     if (wanted === undefined) return [];
     if (field === "error" && includes(got.error, wanted)) return [];
+    if (field === "answer") return differences(...comparable(wanted, got.answer, name), field);
     return differences(wanted, got[field], field);
   });
   const unexpected = expect.outcome === undefined && !expect.error && end.error !== undefined;
   return wrong.length || unexpected ? [...why, ...wrong] : [];
+}
+
+/** Interfaces whose answer may leave out that all is well. Some SDKs do, some do not: it says the same. */
+const HAVE_STATUS = ["fetch", "sync", "poll", "enrich"];
+
+function comparable(wanted: unknown, got: unknown, name: string): [unknown, unknown] {
+  if (HAVE_STATUS.includes(name)) return [settled(wanted), settled(got)];
+  // Of a route's JSON it does not matter how it is written.
+  if (name !== "route" || !isObject(wanted) || !("json" in wanted) || !isObject(got)) return [wanted, got];
+  const { body, ...rest } = got;
+  return [wanted, { ...rest, json: parsed(Buffer.from(String(body))) }];
+}
+
+function settled(answer: unknown): unknown {
+  if (!isObject(answer) || answer.status !== "ok") return answer;
+  const { status: _, ...rest } = answer;
+  return rest;
 }
 
 /** The answers of a case, each given once, in order. */

@@ -1,4 +1,4 @@
-// A row for each minute of the window: begin inclusive, end exclusive.
+// Rows of one window: begin inclusive, end exclusive.
 import { Emitter, FetchCall, formatTime } from "@millrace/assemblyscript";
 
 const MINUTE_US: i64 = 60_000_000;

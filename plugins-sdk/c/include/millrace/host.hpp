@@ -9,6 +9,9 @@ struct Response {
   int32_t status;
   Json headers;
   string_view body;
+  std::chrono::duration<double, std::milli> elapsed;
+  /** When the server's certificate runs out (RFC 3339), or "" without TLS. */
+  string_view tls_valid_until;
   bool ok() const { return status >= 200 && status < 300; }
   string_view header(const char *name) const { return headers[name].text(); }
   /** Fault `bad_answer` when it is none. */
@@ -37,7 +40,8 @@ class Request {
     ask_.headers = headers_;
     mr_response got = mr_http(&ask_);
     if (got.failed) return Fault(got.fault);
-    return Response{got.status, got.headers, {got.body.at, got.body.length}};
+    std::chrono::duration<double, std::milli> elapsed(got.elapsed_ms);
+    return Response{got.status, got.headers, {got.body.at, got.body.length}, elapsed, got.tls_valid_until};
   }
 
  private:

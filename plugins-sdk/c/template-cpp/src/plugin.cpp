@@ -1,4 +1,4 @@
-/** One row a minute of the window: replace it by your source. */
+/** Rows of one window: begin inclusive, end exclusive. */
 #include <millrace.hpp>
 
 using namespace millrace;

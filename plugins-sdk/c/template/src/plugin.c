@@ -1,4 +1,4 @@
-/** One row a minute of the window: replace it by your source. */
+/** Rows of one window: begin inclusive, end exclusive. */
 #include <millrace.h>
 
 static const int64_t MINUTE_US = 60 * MR_SECOND_US;

@@ -1,8 +1,9 @@
-//! One row a minute of the window: replace it by your source.
+//! Rows of one window: begin inclusive, end exclusive.
 
 const millrace = @import("millrace");
 
 pub const panic = millrace.panic;
+
 const minute_us = 60 * millrace.second_us;
 
 comptime {
