@@ -124,7 +124,7 @@ export function guestsOf({ sandbox, blobs, results, http, network, kv, vault, qu
 /** Whoever gets the answer parses it, here or in a gateway, on a thread that all share. */
 function parseable(result: GuestResult): GuestResult {
   if (result.outcome !== "ok" || !costsMore(result.output, MAX_ANSWER_COST)) return result;
-  const message = "the answer has more than 600,000 lists and records, or 6,000,000 values";
+  const message = "the answer has over 600,000 lists and records, 6,000,000 values, or 200,000 different keys";
   const error = { code: "too_large", message, retryable: false };
   return { outcome: "guest_error", output: new Uint8Array(0), error, usage: result.usage };
 }

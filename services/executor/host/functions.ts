@@ -53,7 +53,8 @@ export function hostFunctions(capabilities: Capabilities, limits: CallLimits, ga
 /** Errors: `invalid` when the request is not a JSON object; `too_large` when it has too many values. */
 export function readRequest(name: string, request: Uint8Array): Readonly<Record<string, unknown>> {
   if (costsMore(request, MAX_REQUEST_COST)) {
-    throw new Fault("too_large", `${name}: the request has more than 20,000 lists and records, or 200,000 values`);
+    const limits = "20,000 lists and records, 200,000 values, or 6,600 different keys (in one record 15,000)";
+    throw new Fault("too_large", `${name}: the request has over ${limits}`);
   }
   const value = parseJson(request);
   if (value !== undefined && isObject(value)) return value;
