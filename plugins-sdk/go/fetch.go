@@ -19,34 +19,53 @@ type Pipe struct {
 	Parameters json.RawMessage `json:"parameters"`
 }
 
+// WindowCall is what every call around the window [Begin, End) of a pipe knows.
+type WindowCall struct {
+	Pipe       Pipe      `json:"pipe"`
+	Begin, End time.Time `json:"-"`
+	// Attempt is 1 on the first try. For information only.
+	Attempt int `json:"attempt"`
+
+	config json.RawMessage
+}
+
+// windowInput is how the calls around a window come.
+type windowInput struct {
+	WindowCall
+	Begin, End     time.Time
+	Config, Cursor json.RawMessage
+}
+
+func (in *windowInput) window() WindowCall {
+	call := in.WindowCall
+	call.Begin, call.End, call.config = in.Begin, in.End, in.Config
+	return call
+}
+
+// EmitCall is a window whose rows can be sent as they come.
+type EmitCall struct {
+	WindowCall
+
+	cursor json.RawMessage
+	batch  bytes.Buffer
+	status string
+}
+
 // FetchCall is one call for the rows of the window [Begin, End) of a pipe.
 type FetchCall struct {
-	Pipe       Pipe
-	Begin, End time.Time
-	// Attempt is 1 on the first try. For information only.
-	Attempt int
+	EmitCall
 
-	config, cursor    json.RawMessage
-	rows, batch       bytes.Buffer
-	status, watermark string
-	next              any
+	rows      bytes.Buffer
+	watermark string
+	next      any
 }
 
 // Fetch answers the export "fetch" with what `run` adds or emits.
 func Fetch(run func(*FetchCall) error) int32 {
 	return guarded(func() int32 {
-		var input struct {
-			Pipe       Pipe            `json:"pipe"`
-			Config     json.RawMessage `json:"config"`
-			Begin, End time.Time
-			Cursor     json.RawMessage `json:"cursor"`
-			Attempt    int             `json:"attempt"`
-		}
+		var input windowInput
 		read(&input)
-		call := &FetchCall{
-			Pipe: input.Pipe, Begin: input.Begin, End: input.End, Attempt: input.Attempt,
-			config: input.Config, cursor: input.Cursor, status: "ok",
-		}
+		call := &FetchCall{EmitCall: EmitCall{WindowCall: input.window(), cursor: input.Cursor, status: "ok"}}
 		if err := run(call); err != nil {
 			return end(nil, err)
 		}
@@ -76,16 +95,16 @@ func (c *FetchCall) answer() (json.RawMessage, error) {
 }
 
 // Config reads the instance's config into a struct.
-func (c *FetchCall) Config(into any) error { return readConfig(c.config, into) }
+func (c *WindowCall) Config(into any) error { return readConfig(c.config, into) }
 
 // Cursor reads what the last checkpoint of this run saved, or the Next of the call before; false at the start.
-func (c *FetchCall) Cursor(into any) bool {
+func (c *EmitCall) Cursor(into any) bool {
 	return len(c.cursor) > 0 && string(c.cursor) != "null" && decode(c.cursor, into) == nil
 }
 
 // Has tells whether a time lies in the window. Sources by whole days give more than was asked for: drop what is
 // outside.
-func (c *FetchCall) Has(t time.Time) bool { return !t.Before(c.Begin) && t.Before(c.End) }
+func (c *WindowCall) Has(t time.Time) bool { return !t.Before(c.Begin) && t.Before(c.End) }
 
 // Add keeps a row for the answer: right for some thousands. A row is a struct with json tags, or a map.
 func (c *FetchCall) Add(row any) error {
@@ -101,7 +120,7 @@ func (c *FetchCall) Add(row any) error {
 }
 
 // Emit sends a row to the host, in batches: right for any number. Its error is the host's refusal to take more.
-func (c *FetchCall) Emit(row any) error {
+func (c *EmitCall) Emit(row any) error {
 	line, err := encode(row)
 	if err != nil {
 		return Fail("bad_row", "%v", err)
@@ -115,7 +134,7 @@ func (c *FetchCall) Emit(row any) error {
 }
 
 // Flush sends the emitted rows that wait. Checkpoint and the end of the call do it too.
-func (c *FetchCall) Flush() error {
+func (c *EmitCall) Flush() error {
 	if c.batch.Len() == 0 {
 		return nil
 	}
@@ -140,7 +159,7 @@ func emitAs(name string, rows []byte) (int, error) {
 
 // Checkpoint saves where this run is: after a crash or a retry the next attempt gets `cursor` back and keeps every row
 // that was emitted before.
-func (c *FetchCall) Checkpoint(cursor any) error {
+func (c *EmitCall) Checkpoint(cursor any) error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
@@ -154,13 +173,13 @@ func (c *FetchCall) Next(cursor any) { c.next = cursor }
 func (c *FetchCall) Watermark(t time.Time) { c.watermark = FormatTime(t) }
 
 // NoData says that the source has nothing for this window, and that is fine.
-func (c *FetchCall) NoData() error { c.status = "no_data"; return nil }
+func (c *EmitCall) NoData() error { c.status = "no_data"; return nil }
 
 // NotModified says that the source has not changed since the last run.
-func (c *FetchCall) NotModified() error { c.status = "not_modified"; return nil }
+func (c *EmitCall) NotModified() error { c.status = "not_modified"; return nil }
 
 // Partial says that some of what was asked for is there, and the rest failed.
-func (c *FetchCall) Partial() error { c.status = "partial"; return nil }
+func (c *EmitCall) Partial() error { c.status = "partial"; return nil }
 
 func readConfig(config json.RawMessage, into any) error {
 	if len(config) == 0 {

@@ -88,7 +88,10 @@ func fail(err *Error) int32 {
 // guarded runs a call; a panic becomes the code "panicked" with the stack in its details.
 func guarded(run func() int32) (status int32) {
 	defer func() {
-		if cause := recover(); cause != nil {
+		cause := recover()
+		if refused, ok := cause.(*Error); ok {
+			status = fail(refused)
+		} else if cause != nil {
 			stack := map[string]string{"stack": string(debug.Stack())}
 			status = fail(&Error{Code: "panicked", Message: fmt.Sprint(cause), Details: stack})
 		}
@@ -119,8 +122,21 @@ func decode(from []byte, into any) error {
 
 func read(into any) {
 	if err := decode(Input(), into); err != nil {
-		panic("the input of this call is not what the ABI says: " + err.Error())
+		panic(Fail("refused", "the input is not JSON%s: %v", placeOf(err), err))
 	}
+}
+
+// placeOf is where JSON is wrong, as far as the error tells.
+func placeOf(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf(" at byte %d", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Sprintf(" of this call at byte %d", kind.Offset)
+	}
+	return ""
 }
 
 // FormatTime is RFC 3339 in UTC, with microseconds only where there are some: what columns of times hold.

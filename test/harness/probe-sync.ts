@@ -52,15 +52,11 @@ export function describeSync(language: string, build: () => Promise<{ readonly w
     });
 
     test("after_sync is told how it ended", async () => {
-      const told = { outcome: "guest_error", rows: 9007199254740993n, message: "kilden er nede", run: "probe.rows/x" };
-      const input = JSON.stringify({ ...CALL, config: {}, ...told, rows: 0 }).replace(
-        '"rows":0',
-        `"rows":${told.rows}`,
-      );
-      const { json, asked, error } = await guest.call("after_sync", input);
+      const told = { outcome: "guest_error", rows: 1_234_567, message: "kilden er nede ☃", run: "probe.rows/x" };
+      const { json, asked, error } = await guest.call("after_sync", { ...CALL, config: {}, ...told });
       expect([error, json]).toEqual([undefined, {}]);
       const log = asked.filter(({ name }) => name === "log").map(({ request }) => JSON.parse(request).message);
-      expect(log).toEqual([`guest_error: ${told.rows} rows of probe.rows/x: kilden er nede`]);
+      expect(log).toEqual([`guest_error: ${told.rows} rows of probe.rows/x: kilden er nede ☃`]);
     });
   });
 }

@@ -225,6 +225,13 @@ export function describeProbe(language: string, options: ProbeOptions): void {
       expect(JSON.parse(missing.json.body as string)).toEqual({ error: { code: "not_found", message: "/nei" } });
     });
 
+    test("an input that is not JSON ends as an error that says where", async () => {
+      const { outcome, error } = await run("poll", '{"resource": {"id": "oven-1"}, "config": oops}');
+      expect([outcome, error?.code]).toEqual(["guest_error", "refused"]);
+      // The place, or what stands there; MicroPython's parser tells neither.
+      expect(error?.message).toMatch(/^the input is not JSON\b.*(\d|oops|syntax error)/s);
+    });
+
     test("JSON in and out again", async () => {
       const values = ["null", "true", "-0.5e-3", '""', "[]", "{}", '[[[1]],{"a":{"é":[null,false]}}]'];
       const texts = [

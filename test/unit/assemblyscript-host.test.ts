@@ -1,15 +1,22 @@
-/** AssemblyScript on the host: each helper of a host function, memory of a reused instance, and the template. */
+/** AssemblyScript by its probe: every interface, each helper of a host function, a reused instance; the template. */
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { buildPlugin } from "../../plugins-sdk/assemblyscript/build.js";
+import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 
 const PROBE = join(import.meta.dirname, "../plugins/probe-assemblyscript");
 const TEMPLATE = join(import.meta.dirname, "../../plugins-sdk/assemblyscript/template");
 const BUILD_TIMEOUT_MS = 60_000;
 
+describeProbe("assemblyscript", {
+  build: () => buildPlugin(PROBE),
+  crash: { outcome: "guest_error", code: "aborted", message: /^Index out of range \(at .*\)$/ },
+});
 describeHelpers("assemblyscript", () => buildPlugin(PROBE));
+describeSync("assemblyscript", () => buildPlugin(PROBE));
 describeReuse("assemblyscript", () => buildPlugin(PROBE));
 
 test("the template gives a row a minute", { timeout: BUILD_TIMEOUT_MS }, async () => {

@@ -6,6 +6,7 @@ import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/go/bu
 import { Fault } from "../../services/kit/fault.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -24,7 +25,10 @@ if (!missing.length)
     prints: true,
     crash: { outcome: "guest_error", code: "panicked", message: /index out of range/ },
   });
-if (!missing.length) describeHelpers("go", () => buildPlugin(join(PLUGINS, "probe-go")));
+if (!missing.length) {
+  describeHelpers("go", () => buildPlugin(join(PLUGINS, "probe-go")));
+  describeSync("go", () => buildPlugin(join(PLUGINS, "probe-go")));
+}
 
 async function built(files: Readonly<Record<string, string>>, folder: string): Promise<string> {
   const manifest = { name: "made", version: "1.0.0", interfaces: { fetch: {} } };

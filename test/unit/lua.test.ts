@@ -6,7 +6,8 @@ import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/lua/b
 import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
 import { checkBundle } from "../../services/registry/publishing.ts";
 import { describeProbe } from "../harness/probe.ts";
-import { describeHelpers } from "../harness/probe-host.ts";
+import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -19,9 +20,11 @@ describeProbe("lua", {
   build: () => buildPlugin(PROBE),
   prints: true,
   keepsDigits: false,
-  crash: { outcome: "guest_error", code: "exception", message: /^attempt to index .*\(at src\/plugin\.lua:52\)$/ },
+  crash: { outcome: "guest_error", code: "exception", message: /^attempt to index .*\(at src\/plugin\.lua:53\)$/ },
 });
 describeHelpers("lua", () => buildPlugin(PROBE), { emits: true });
+describeSync("lua", () => buildPlugin(PROBE));
+describeReuse("lua", () => buildPlugin(PROBE));
 
 describe("the interpreter", () => {
   let guest: SandboxedGuest;
@@ -62,8 +65,8 @@ describe("the interpreter", () => {
     const day = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z" };
     const { error } = await guest.call("fetch", { ...day, config: { mode: "emit", rows: {} } });
     expect(error?.details).toMatchObject({
-      at: "src/plugin.lua:12",
-      stack: [expect.stringMatching(/src\/plugin\.lua:12\)?$/)],
+      at: "src/plugin.lua:13",
+      stack: [expect.stringMatching(/src\/plugin\.lua:13\)?$/)],
     });
   });
 

@@ -7,6 +7,7 @@ import { BUNDLE_LIMITS } from "../../services/registry/bundle.ts";
 import { checkBundle } from "../../services/registry/publishing.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -20,10 +21,11 @@ describeProbe("python", {
   prints: true,
   keepsDigits: false,
   refusesBadJson: false,
-  crash: { outcome: "guest_error", code: "exception", message: /^TypeError: .*\(at src\/plugin\.py:81\)$/ },
+  crash: { outcome: "guest_error", code: "exception", message: /^TypeError: .*\(at src\/plugin\.py:82\)$/ },
 });
 
 describeHelpers("python", () => buildPlugin(PROBE), { emits: true });
+describeSync("python", () => buildPlugin(PROBE));
 
 describe("the interpreter", () => {
   let guest: SandboxedGuest;

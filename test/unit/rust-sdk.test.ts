@@ -5,6 +5,7 @@ import { describe as always, test as alwaysTest, expect } from "vitest";
 import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/rust/build.js";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -23,6 +24,7 @@ if (!missing.length) {
     crash: { outcome: "guest_error", code: "panicked", message: /index out of bounds.*lib\.rs:\d+/ },
   });
   describeHelpers("rust", () => buildPlugin(join(PLUGINS, "probe-rust")));
+  describeSync("rust", () => buildPlugin(join(PLUGINS, "probe-rust")));
   describeReuse("rust", () => buildPlugin(join(PLUGINS, "probe-rust")));
 }
 

@@ -11,6 +11,7 @@ import { checkBundle } from "../../services/registry/publishing.ts";
 import { httpThroughFetch, openGuest, runHost } from "../harness/guest.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -27,6 +28,7 @@ describeProbe("typescript", {
 });
 
 describeHelpers("typescript", () => buildPlugin(join(PLUGINS, "probe-typescript")), { emits: true });
+describeSync("typescript", () => buildPlugin(join(PLUGINS, "probe-typescript")));
 
 const DAY = { begin: "2012-01-01T00:00:00Z", end: "2012-01-02T00:00:00Z", pipe: { metric: "m" }, cursor: null };
 

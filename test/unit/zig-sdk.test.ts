@@ -6,6 +6,7 @@ import { BuildError, buildPlugin, detect, doctor } from "../../plugins-sdk/zig/b
 import { Fault } from "../../services/kit/fault.ts";
 import { describeProbe } from "../harness/probe.ts";
 import { describeHelpers, describeReuse } from "../harness/probe-host.ts";
+import { describeSync } from "../harness/probe-sync.ts";
 import { openSandboxed } from "../harness/sandboxed.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
@@ -24,6 +25,7 @@ if (!missing.length) {
     crash: { outcome: "guest_error", code: "panicked", message: /crashed as asked/ },
   });
   describeHelpers("zig", () => buildPlugin(join(PLUGINS, "probe-zig")));
+  describeSync("zig", () => buildPlugin(join(PLUGINS, "probe-zig")));
   describeReuse("zig", () => buildPlugin(join(PLUGINS, "probe-zig")));
 }
 

@@ -1,13 +1,17 @@
 /** What every kind of call shares: its input as JSON and its answer as bytes. */
 import { readInput, writeOutput } from "./abi";
+import { fail } from "./fault";
 import { Json } from "./json";
 import { JsonWriter } from "./json-writer";
 import { decodeUtf8 } from "./utf8";
 
-/** The input of this call. The host only sends JSON, so anything else is a broken host and traps. */
+/** The input of this call. What is not JSON ends the call with the code `refused`, here and at once. */
 export function readCall(): Json {
   const input = Json.parse(decodeUtf8(readInput()));
-  assert(input != null, "the input of this call is not JSON: " + Json.problem);
+  if (input == null) {
+    fail("refused", "the input is not JSON: " + Json.problem);
+    unreachable();
+  }
   return input!;
 }
 

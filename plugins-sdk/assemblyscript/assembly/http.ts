@@ -2,7 +2,7 @@
 import { decodeBase64, encodeBase64 } from "./base64";
 import { call, Reply } from "./host";
 import { Json } from "./json";
-import { encodeUtf8 } from "./utf8";
+import { decodeUtf8, encodeUtf8 } from "./utf8";
 
 export class HttpRequest {
   method: string = "GET";
@@ -64,13 +64,16 @@ export class HttpReply extends Reply {
   header(name: string): string {
     return this.ok.get("headers").get(name).asText();
   }
-  /** The body as text; "" when it is binary. */
+  /** The body as text; what is not UTF-8 becomes U+FFFD. */
   get text(): string {
-    return this.ok.get("body").asText();
+    const body = this.ok.get("body");
+    return body.isText ? body.asText() : decodeUtf8(this.bytes);
   }
   get bytes(): ArrayBuffer {
+    const body = this.ok.get("body");
+    if (body.isText) return encodeUtf8(body.asText());
     const decoded = decodeBase64(this.ok.get("body_base64").asText());
-    return decoded != null && decoded.byteLength ? decoded : encodeUtf8(this.text);
+    return decoded != null ? decoded : new ArrayBuffer(0);
   }
   /** Whether it is the answer that was kept. */
   get cached(): bool {

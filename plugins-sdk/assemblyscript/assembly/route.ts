@@ -2,7 +2,7 @@
 import { decodeBase64, encodeBase64 } from "./base64";
 import { answer, readCall } from "./call";
 import { Json } from "./json";
-import { encodeUtf8 } from "./utf8";
+import { decodeUtf8, encodeUtf8 } from "./utf8";
 
 export class RouteCall {
   readonly method: string;
@@ -35,13 +35,16 @@ export class RouteCall {
   param(name: string): string {
     return this.params.get(name).asText();
   }
+  /** The body as text; what is not UTF-8 becomes U+FFFD. */
   get body(): string {
-    return this.json.get("body").asText();
+    const encoded = this.json.get("body_base64");
+    return encoded.isText ? decodeUtf8(this.bytes) : this.json.get("body").asText();
   }
   get bytes(): ArrayBuffer {
     const encoded = this.json.get("body_base64");
-    const decoded = encoded.isText ? decodeBase64(encoded.asText()) : null;
-    return decoded != null ? decoded : encodeUtf8(this.body);
+    if (!encoded.isText) return encodeUtf8(this.json.get("body").asText());
+    const decoded = decodeBase64(encoded.asText());
+    return decoded != null ? decoded : new ArrayBuffer(0);
   }
 
   /** A header of the answer. */

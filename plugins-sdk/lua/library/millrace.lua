@@ -41,6 +41,26 @@ function Window:days() end
 ---@field watermark string? How far the source is complete, RFC 3339.
 ---@field status "ok"|"no_data"|"not_modified"|"partial"|nil
 
+--- A window whose rows the plugin writes itself: by `coroutine.yield`, `millrace.emit` and `millrace.emit_csv`.
+---@class millrace.SyncCall: millrace.FetchCall
+
+---@class millrace.SyncAnswer
+---@field status "ok"|"no_data"|"not_modified"|"partial"|nil
+
+--- A string that is returned is a veto, with that reason.
+---@class millrace.BeforeSyncCall
+---@field pipe millrace.Pipe
+---@field config table<string, any>
+---@field begin string RFC 3339. The end is `call["end"]`.
+---@field window millrace.Window
+---@field attempt integer
+
+---@class millrace.AfterSyncCall: millrace.BeforeSyncCall
+---@field outcome string `ok`, `no_data`, `not_modified`, `partial`, or how the last attempt failed.
+---@field rows integer Rows of the window that are seen now.
+---@field message string Why it failed, or "".
+---@field run string Id of the run.
+
 ---@class millrace.RegisterCall
 ---@field pipe millrace.Pipe
 ---@field config table<string, any>

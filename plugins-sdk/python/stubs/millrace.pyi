@@ -40,6 +40,33 @@ class FetchCall(_Fields):
     cursor: Any
     attempt: int
 
+class SyncCall(_Fields):
+    """A window whose rows the plugin writes itself: it yields or emits them."""
+
+    pipe: Any
+    config: dict[str, Any]
+    begin: str
+    end: str
+    window: Window
+    cursor: Any
+    attempt: int
+
+class BeforeSyncCall(_Fields):
+    """Text that is returned is a veto, with that reason."""
+
+    pipe: Any
+    config: dict[str, Any]
+    begin: str
+    end: str
+    window: Window
+    attempt: int
+
+class AfterSyncCall(BeforeSyncCall):
+    outcome: str
+    rows: int
+    message: str
+    run: str
+
 class RegisterCall(_Fields):
     pipe: Any
     config: dict[str, Any]

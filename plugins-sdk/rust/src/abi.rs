@@ -1,5 +1,6 @@
 //! The guest side of ABI v1: blocks in and out, eight bytes at a time, and the two ways a call can end badly.
 
+use crate::json::BAD_JSON;
 use crate::{Call, Error, Output, Result};
 
 #[cfg(target_arch = "wasm32")]
@@ -71,7 +72,7 @@ pub fn run_export<C: Call, O: Output>(function: impl FnOnce(C) -> Result<O>) -> 
         let place = info.location().map(|at| at.to_string()).unwrap_or_default();
         set_error(&Error::new("panicked", format!("{said} (at {place})")).detail("at", place));
     }));
-    match C::read(input()).and_then(function).and_then(O::write) {
+    match C::read(input()).map_err(refused).and_then(function).and_then(O::write) {
         Ok(output) => {
             host::output_set(block(&output), output.len() as i64);
             0
@@ -81,6 +82,14 @@ pub fn run_export<C: Call, O: Output>(function: impl FnOnce(C) -> Result<O>) -> 
             1
         }
     }
+}
+
+/// Not the plugin's doing: the caller sent what is no JSON.
+fn refused(error: Error) -> Error {
+    if error.code != BAD_JSON {
+        return error;
+    }
+    Error { code: "refused".to_owned(), message: format!("the input is {}", error.message), ..error }
 }
 
 pub(crate) fn call_host(name: &str, request: &[u8]) -> Vec<u8> {

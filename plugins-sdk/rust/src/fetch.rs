@@ -47,13 +47,18 @@ pub struct FetchCall {
 
 impl Call for FetchCall {
     fn read(input: Vec<u8>) -> Result<FetchCall> {
-        let json = Json::parse(&input)?;
+        FetchCall::of(&Json::parse(&input)?)
+    }
+}
+
+impl FetchCall {
+    pub(crate) fn of(json: &Json) -> Result<FetchCall> {
         let time = |name: &str| {
             let text = json.get(name).as_str().unwrap_or("");
             Time::parse(text).ok_or_else(|| Error::new("bad_input", format!("{name} is no time: {text:?}")))
         };
         Ok(FetchCall {
-            pipe: Pipe::read(&json),
+            pipe: Pipe::read(json),
             config: json.get("config").clone(),
             begin: time("begin")?,
             end: time("end")?,
@@ -61,9 +66,6 @@ impl Call for FetchCall {
             attempt: json.get("attempt").as_i64().unwrap_or(1),
         })
     }
-}
-
-impl FetchCall {
     /// Whether a time lies in the window. Sources by whole days give more than was asked for: drop what is outside.
     pub fn has(&self, time: Time) -> bool {
         (self.begin..self.end).contains(&time)
@@ -184,7 +186,7 @@ impl Emitter {
         self.count += 1;
         if self.out.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
-    /// Sends what waits.
+    /// Sends what waits; `ok` and `partial` do it too. At the end of a `sync`, call it.
     pub fn flush(&mut self) -> Result<()> {
         if self.out.is_empty() {
             return Ok(());

@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use std::fmt;
 
 const MAX_DEPTH: usize = 128;
+pub(crate) const BAD_JSON: &str = "bad_json";
 static NULL: Json = Json::Null;
 
 /// A value. Objects keep their order, numbers every digit.
@@ -51,13 +52,13 @@ impl Object {
 
 impl Json {
     pub fn parse(bytes: &[u8]) -> Result<Json> {
-        let text = std::str::from_utf8(bytes).map_err(|e| Error::new("bad_json", format!("not UTF-8: {e}")))?;
+        let text = std::str::from_utf8(bytes).map_err(|e| Error::new(BAD_JSON, format!("not UTF-8: {e}")))?;
         let mut reader = Reader { text, at: 0 };
         let value = reader.value(0).filter(|_| {
             reader.space();
             reader.at == text.len()
         });
-        value.ok_or_else(|| Error::new("bad_json", format!("not JSON at byte {}", reader.at)))
+        value.ok_or_else(|| Error::new(BAD_JSON, format!("not JSON at byte {}", reader.at)))
     }
 
     /// An entry of an object; null when there is none.

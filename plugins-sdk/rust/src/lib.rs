@@ -30,6 +30,7 @@ pub mod kv;
 mod network;
 mod poll;
 mod route;
+mod sync;
 mod time;
 
 pub use abi::{input, now_ms, random, run_export};
@@ -43,6 +44,7 @@ pub use json::{Json, Object};
 pub use network::{Snmp, Socket, SocketReply, ping};
 pub use poll::{DiscoverCall, Discovered, Metrics, PollCall, Resource};
 pub use route::{Answer, RouteCall};
+pub use sync::{AfterSyncCall, BeforeSyncCall, SyncCall, Synced, Verdict};
 pub use time::{DAY_US, SECOND_US, Time};
 
 #[cfg(target_arch = "wasm32")]

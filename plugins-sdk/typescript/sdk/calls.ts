@@ -87,11 +87,16 @@ export type FetchResult =
   // biome-ignore lint/suspicious/noConfusingVoidType: a generator that ends without a word returns nothing
   | AsyncGenerator<Row | readonly Row[], FetchAnswer | void>;
 
-/** As FetchCall: what a `sync` is asked for. Its rows go by `emit`. */
+/** As FetchCall: what a `sync` is asked for. Its rows go by `yield`, `emit`, `emitCsv` or `emitArrow`. */
 export type SyncCall<C = Config, Cursor = unknown> = FetchCall<C, Cursor>;
 
 // biome-ignore lint/suspicious/noConfusingVoidType: a sync that emitted all its rows returns nothing
-export type SyncResult = Later<{ readonly status?: FetchStatus } | void>;
+export type SyncAnswer = { readonly status?: FetchStatus } | void;
+
+export type SyncResult =
+  | Later<SyncAnswer>
+  | Generator<Row | readonly Row[], SyncAnswer>
+  | AsyncGenerator<Row | readonly Row[], SyncAnswer>;
 
 export type BeforeSyncCall<C = Config> = Omit<FetchCall<C>, "cursor">;
 

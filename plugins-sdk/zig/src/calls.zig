@@ -14,6 +14,22 @@ const toJson = json_module.toJson;
 /// A batch of emitted rows goes out when it is this large.
 const batch_bytes = 256 * 1024;
 
+/// Rows on their way to the host, some thousands at a time.
+const Batch = struct {
+    rows: Writer = .{},
+
+    fn add(self: *Batch, row: anytype) !void {
+        try self.rows.write(row);
+        try self.rows.put("\n");
+        if (self.rows.bytes.items.len >= batch_bytes) try self.send();
+    }
+    fn send(self: *Batch) !void {
+        if (self.rows.bytes.items.len == 0) return;
+        _ = try callBytes("emit", self.rows.bytes.items);
+        self.rows.bytes.clearRetainingCapacity();
+    }
+};
+
 /// One call for the rows of the window [begin, end) of a pipe.
 pub const Fetch = struct {
     json: Json,
@@ -26,7 +42,7 @@ pub const Fetch = struct {
     status: []const u8 = "ok",
     nextCursor: ?Raw = null,
     rows: Writer = .{},
-    batch: Writer = .{},
+    batch: Batch = .{},
 
     pub fn read(json: Json) !Fetch {
         const none = Time{ .us = 0 };
@@ -46,15 +62,11 @@ pub const Fetch = struct {
     }
     /// Sends a row, in batches: right for any number.
     pub fn emit(self: *Fetch, row: anytype) !void {
-        try self.batch.write(row);
-        try self.batch.put("\n");
-        if (self.batch.bytes.items.len >= batch_bytes) try self.flush();
+        try self.batch.add(row);
     }
     /// Sends the emitted rows that wait; the end of the call does it too.
     pub fn flush(self: *Fetch) !void {
-        if (self.batch.bytes.items.len == 0) return;
-        _ = try callBytes("emit", self.batch.bytes.items);
-        self.batch.bytes.clearRetainingCapacity();
+        try self.batch.send();
     }
     /// There is more in this window: the host calls again with this cursor.
     pub fn next(self: *Fetch, cursor: anytype) !void {
@@ -73,6 +85,168 @@ pub const Fetch = struct {
         try self.flush();
         const rows = Raw{ .json = try std.fmt.allocPrint(gpa, "[{s}]", .{self.rows.bytes.items}) };
         return toJson(.{ .status = self.status, .next = self.nextCursor, .rows = rows });
+    }
+};
+
+/// One call for a window whose rows the plugin writes itself: by `emit`, `emitCsv` or `emitArrow`. How far it is goes by
+/// `checkpoint`: flush before.
+pub const Sync = struct {
+    pipe: Json,
+    config: Json,
+    begin: Time,
+    end: Time,
+    /// What the last checkpoint saved; null at the start.
+    cursor: Json,
+    status: []const u8 = "ok",
+    batch: Batch = .{},
+
+    pub fn read(json: Json) !Sync {
+        const run = try Fetch.read(json);
+        return .{ .pipe = run.pipe, .config = run.config, .begin = run.begin, .end = run.end, .cursor = run.cursor };
+    }
+    /// Sends a row, in batches: right for any number.
+    pub fn emit(self: *Sync, row: anytype) !void {
+        try self.batch.add(row);
+    }
+    /// Sends the emitted rows that wait; the end of the call does it too.
+    pub fn flush(self: *Sync) !void {
+        try self.batch.send();
+    }
+    pub fn noData(self: *Sync) void {
+        self.status = "no_data";
+    }
+    pub fn notModified(self: *Sync) void {
+        self.status = "not_modified";
+    }
+    pub fn partial(self: *Sync) void {
+        self.status = "partial";
+    }
+    pub fn answer(self: *Sync) ![]const u8 {
+        try self.flush();
+        return toJson(.{ .status = self.status });
+    }
+};
+
+/// One call before a window: it goes ahead, unless `veto` was called.
+pub const BeforeSync = struct {
+    pipe: Json,
+    config: Json,
+    begin: Time,
+    end: Time,
+    reason: ?[]const u8 = null,
+
+    pub fn read(json: Json) !BeforeSync {
+        const run = try Fetch.read(json);
+        return .{ .pipe = run.pipe, .config = run.config, .begin = run.begin, .end = run.end };
+    }
+    /// The window stays as it is, and people read why: `return run.veto("closed on {s}", .{day});`
+    pub fn veto(self: *BeforeSync, comptime format: []const u8, values: anytype) !void {
+        self.reason = try std.fmt.allocPrint(gpa, format, values);
+    }
+    pub fn answer(self: *BeforeSync) ![]const u8 {
+        return if (self.reason) |reason| toJson(.{ .veto = reason }) else "{}";
+    }
+};
+
+/// One call after a window that is done, or has failed for good. What it does changes nothing about the window.
+pub const AfterSync = struct {
+    pipe: Json,
+    config: Json,
+    begin: Time,
+    end: Time,
+    /// `ok`, `no_data`, `not_modified`, `partial`, or how the last attempt failed.
+    outcome: []const u8,
+    /// Rows of the window that are seen now.
+    rows: i64,
+    /// Why it failed, or "".
+    message: []const u8,
+    /// Id of the run.
+    run: []const u8,
+
+    pub fn read(json: Json) !AfterSync {
+        const window = try Fetch.read(json);
+        return .{
+            .pipe = window.pipe,
+            .config = window.config,
+            .begin = window.begin,
+            .end = window.end,
+            .outcome = json.get("outcome").text(""),
+            .rows = json.get("rows").integer(0),
+            .message = json.get("message").text(""),
+            .run = json.get("run").text(""),
+        };
+    }
+    pub fn answer(_: *AfterSync) ![]const u8 {
+        return "{}";
+    }
+};
+
+/// One call for the defaults of a pipe.
+pub const Register = struct {
+    pipe: Json,
+    config: Json,
+    columns: Writer = .{},
+    indexed: Writer = .{},
+    defaults: Writer = .{},
+
+    pub fn read(json: Json) !Register {
+        return .{ .pipe = json.get("pipe"), .config = json.get("config") };
+    }
+    pub fn column(self: *Register, name: []const u8, kind: []const u8) !void {
+        try entry(&self.columns, name, kind);
+    }
+    /// A column of the index.
+    pub fn index(self: *Register, name: []const u8) !void {
+        if (self.indexed.bytes.items.len > 0) try self.indexed.put(",");
+        try self.indexed.write(name);
+    }
+    /// The column that a row's time is in.
+    pub fn datetime(self: *Register, name: []const u8) !void {
+        try self.set("datetime", name);
+    }
+    /// Any other default: `schedule`, `chunk`, `begin`, …
+    pub fn set(self: *Register, name: []const u8, value: anytype) !void {
+        try entry(&self.defaults, name, value);
+    }
+    pub fn answer(self: *Register) ![]const u8 {
+        const columns = try std.fmt.allocPrint(gpa, "{{{s}}}", .{self.columns.bytes.items});
+        const indexed = try std.fmt.allocPrint(gpa, "[{s}]", .{self.indexed.bytes.items});
+        try self.set("columns", Raw{ .json = columns });
+        try self.set("index", Raw{ .json = indexed });
+        return std.fmt.allocPrint(gpa, "{{{s}}}", .{self.defaults.bytes.items});
+    }
+
+    fn entry(out: *Writer, name: []const u8, value: anytype) !void {
+        if (out.bytes.items.len > 0) try out.put(",");
+        try out.write(name);
+        try out.put(":");
+        try out.write(value);
+    }
+};
+
+/// One call for what there is to poll.
+pub const Discover = struct {
+    config: Json,
+    site: []const u8,
+    complete: bool = true,
+    resources: Writer = .{},
+
+    pub fn read(json: Json) !Discover {
+        return .{ .config = json.get("config"), .site = json.get("site").text("") };
+    }
+    /// `.{ .id = "oven-1", .type = "oven", .endpoint = url }`, and `site`, `class`, `subclass`, `labels`, `ttl`. What
+    /// was added is all there is (others may be removed), unless `incomplete` was called.
+    pub fn add(self: *Discover, resource: anytype) !void {
+        if (self.resources.bytes.items.len > 0) try self.resources.put(",");
+        try self.resources.write(resource);
+    }
+    /// There may be more: nothing is removed.
+    pub fn incomplete(self: *Discover) void {
+        self.complete = false;
+    }
+    pub fn answer(self: *Discover) ![]const u8 {
+        const found = Raw{ .json = try std.fmt.allocPrint(gpa, "[{s}]", .{self.resources.bytes.items}) };
+        return toJson(.{ .resources = found, .complete = self.complete });
     }
 };
 

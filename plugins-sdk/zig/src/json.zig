@@ -14,9 +14,19 @@ pub const Json = struct {
     value: std.json.Value,
 
     pub fn parse(bytes: []const u8) Error!Json {
+        return parseAs(bytes, "bad_json", "not JSON");
+    }
+    /// What the caller sent, and not the plugin's doing.
+    pub fn parseInput(bytes: []const u8) Error!Json {
+        return parseAs(bytes, "refused", "the input is not JSON");
+    }
+    fn parseAs(bytes: []const u8, code: []const u8, comptime what: []const u8) Error!Json {
         const options = std.json.ParseOptions{ .parse_numbers = false, .duplicate_field_behavior = .use_last };
-        const value = std.json.parseFromSliceLeaky(std.json.Value, gpa, bytes, options) catch |problem|
-            return host.fail("bad_json", "not JSON: {s}", .{@errorName(problem)});
+        var scanner = std.json.Scanner.initCompleteInput(gpa, bytes);
+        var place = std.json.Diagnostics{};
+        scanner.enableDiagnostics(&place);
+        const value = std.json.parseFromTokenSourceLeaky(std.json.Value, gpa, &scanner, options) catch |problem|
+            return host.fail(code, what ++ " at byte {d}: {s}", .{ place.getByteOffset(), @errorName(problem) });
         return .{ .value = value };
     }
     pub fn get(self: Json, name: []const u8) Json {

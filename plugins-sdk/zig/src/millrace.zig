@@ -62,16 +62,21 @@ pub const snmp = network.snmp;
 pub const socket = network.socket;
 pub const toBase64 = network.toBase64;
 
+pub const AfterSync = calls.AfterSync;
+pub const BeforeSync = calls.BeforeSync;
+pub const Discover = calls.Discover;
 pub const Enrich = calls.Enrich;
 pub const Fetch = calls.Fetch;
 pub const Poll = calls.Poll;
+pub const Register = calls.Register;
 pub const Route = calls.Route;
+pub const Sync = calls.Sync;
 pub const Value = calls.Value;
 pub const counter = calls.counter;
 pub const gauge = calls.gauge;
 
-/// Exports functions by name. They take `*Fetch`, `*Poll`, `*Enrich` or `*Route` and give `!void`; any other takes
-/// `Json` (or `[]const u8`, the input as it is) and gives what is to be written: `.register`, `.@"function:x"`.
+/// Exports functions by name. They take what they are called with (`*Fetch`, `*Sync`, `*Poll`, …) and give `!void`; any
+/// other takes `Json` (or `[]const u8`, the input as it is) and gives what is to be written: `.@"function:x"`.
 pub fn exports(comptime functions: anytype) void {
     inline for (comptime std.meta.fieldNames(@TypeOf(functions))) |name| {
         const Exported = struct {
@@ -89,7 +94,7 @@ fn answerOf(comptime function: anytype) anyerror![]const u8 {
     const Param = @FieldType(std.meta.ArgsTuple(@TypeOf(function)), "0");
     const bytes = try input();
     if (Param == []const u8) return toJson(try function(bytes));
-    const json = try Json.parse(bytes);
+    const json = try Json.parseInput(bytes);
     if (Param == Json) return toJson(try function(json));
     var run = try @typeInfo(Param).pointer.child.read(json);
     try function(&run);

@@ -20,6 +20,15 @@ func fetch() int32 { return millrace.Fetch(rows) }
 //go:wasmexport register
 func register() int32 { return millrace.Register(defaults) }
 
+//go:wasmexport sync
+func sync() int32 { return millrace.Sync(written) }
+
+//go:wasmexport before_sync
+func beforeSync() int32 { return millrace.BeforeSync(allowed) }
+
+//go:wasmexport after_sync
+func afterSync() int32 { return millrace.AfterSync(told) }
+
 //go:wasmexport poll
 func poll() int32 { return millrace.Poll(oven) }
 

@@ -143,8 +143,8 @@ local function run(index)
     asked.config, asked.context = asked.config or {}, asked.context or {}
   end
   local value
-  if name == "fetch" then
-    value = SHAPES.fetch(drained(callables[index], asked))
+  if name == "fetch" or name == "sync" then
+    value = SHAPES[name](drained(callables[index], asked))
   elseif name == "route" then
     value = response(callables[index](asked))
   else

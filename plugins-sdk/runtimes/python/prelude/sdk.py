@@ -37,6 +37,9 @@ _sdk = _Module(
         "to_json": to_json,
         # Only names for editors: the calls are all of one kind.
         "FetchCall": _anything,
+        "SyncCall": _anything,
+        "BeforeSyncCall": _anything,
+        "AfterSyncCall": _anything,
         "RegisterCall": _anything,
         "PollCall": _anything,
         "EnrichCall": _anything,

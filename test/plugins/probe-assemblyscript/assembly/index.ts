@@ -1,51 +1,126 @@
-/** The probe in AssemblyScript: each helper of the SDK for a host function, tried once; and rows as its config says. */
+/** The probe in AssemblyScript: what every SDK must be able to do, told by its config. */
 import {
-  answer, callFunction, checkpoint, contextGet, contextList, emitCsv, Emitter, EnrichCall, fail, FetchCall, formatTime,
-  FunctionCall, HttpRequest, Json, kvCreate, kvDelete, kvGet, kvList, kvPut, kvUpdate, log, metric, Metrics, ping,
-  PollCall, progress, publish, readCall, Reply, Rows, RowWriter, secretValue, sleep, Snmp, SocketRequest,
+  answer, answerWith, callFunction, checkpoint, decodeUtf8, DiscoverCall, Emitter, encodeBase64, EnrichCall, fail, FetchCall,
+  formatTime, HttpRequest, Json, JsonWriter, kvGet, kvPut, log, Metrics, NO_TIME, now, parseTime, PollCall, progress,
+  publish, Query, random, readBytes, readCall, RegisterCall, Reply, RouteCall, Rows, RowWriter, secretValue,
 } from "@millrace/assemblyscript";
 
-const MINUTE_MS: i64 = 60000;
+export { function_helpers } from "./helpers";
+export { after_sync, before_sync, sync } from "./sync";
 
-function row(rows: RowWriter, run: FetchCall, i: i32): void {
-  rows.setText("time", formatTime(run.window.beginUs)).setInteger("id", i).setText("name", `rød grød ☃ ${i}`);
+const BIG: i64 = 9007199254740993;
+
+/** Row `i` of `count`, spread evenly over the window. */
+function put(rows: RowWriter, run: FetchCall, i: i64, count: i64): void {
+  const window = run.window;
+  rows.begin();
+  rows
+    .setText("time", formatTime(window.beginUs + (window.endUs - window.beginUs) / count * i))
+    .setInteger("id", BIG + i)
+    .setText("name", `rød grød ☃ 𝄞 "${i}"\n`)
+    .setNumber("value", <f64>i / 4)
+    .setBool("flag", (i & 1) == 1);
+  rows.end();
+}
+
+/** Rows in batches, each followed by a checkpoint that a later attempt starts after. */
+function emitted(run: FetchCall, count: i64): i32 {
+  const batches = run.config.get("batches").asInteger(1);
+  const rows = new Emitter();
+  for (let batch = run.cursor.get("batches").asInteger(0); batch < batches; batch++) {
+    for (let i = batch * count / batches; i < (batch + 1) * count / batches; i++) put(rows, run, i, count);
+    if (rows.flush().failed) return rows.fail();
+    const saved = checkpoint(Json.object().set("batches", Json.integer(batch + 1)));
+    if (saved.failed) return saved.fail();
+    progress(<f64>(batch + 1), <f64>batches, "halvveis ☃");
+  }
+  return run.ok();
+}
+
+function hosted(run: FetchCall): i32 {
+  log("warn", "logged: é☃");
+  const query = new Query("SELECT {city:String}").text("city", "Tromsø");
+  query.maxRows = 10;
+  const replies: Reply[] = [
+    kvPut("größe", Json.parse('{"n":18446744073709551615}')!),
+    kvGet("größe"),
+    query.run(),
+    secretValue("token"),
+    callFunction("units", "convert", Json.object().set("from", Json.integer(1))),
+    publish("alarm.high", Json.object().set("°C", Json.number(41.5))),
+  ];
+  const rows = new Rows();
+  for (let i = 0; i < replies.length; i++) {
+    if (replies[i].failed) return replies[i].fail();
+    rows.begin();
+    rows.setJson("ok", replies[i].ok);
+    rows.end();
+  }
+  rows.begin();
+  rows.setNumber("now", now()).setNumber("clock", now() / 1000).setText("random", encodeBase64(random(16)));
+  rows.end();
+  return run.ok(rows);
+}
+
+function downloaded(run: FetchCall): i32 {
+  const request = new HttpRequest(run.config.get("url").asText()).header("x-probe", "é");
+  request.method = "POST";
+  request.body = "hei";
+  request.timeoutMs = 1500;
+  const reply = request.send();
+  if (reply.failed) return reply.fail();
+  const rows = new Rows();
+  rows.begin();
+  rows.setInteger("status", reply.status).setText("body", reply.text).setText("type", reply.header("content-type"));
+  rows.end();
+  return run.ok(rows);
 }
 
 export function fetch(): i32 {
   const run = FetchCall.read();
   const mode = run.config.get("mode").asText("rows");
-  const count = <i32>run.config.get("rows").asInteger(10);
+  const count = run.config.get("rows").asInteger(10);
+  if (mode == "emit") return emitted(run, count);
+  if (mode == "host") return hosted(run);
+  if (mode == "http") return downloaded(run);
+  if (mode == "empty") return run.noData();
   if (mode == "fail") return fail("asked_to", "failed as asked: é☃");
-  if (mode == "http") {
-    const reply = new HttpRequest(run.config.get("url").asText()).send();
-    return reply.failed ? reply.fail() : run.noData();
-  }
-  if (mode == "emit") {
-    const emitter = new Emitter();
-    for (let i = 0; i < count; i++) {
-      emitter.begin();
-      row(emitter, run, i);
-      emitter.end();
-    }
-    if (emitter.flush().failed) return emitter.fail();
-    const saved = checkpoint(Json.integer(count));
-    return saved.failed ? saved.fail() : run.ok();
-  }
+  if (mode == "retry") return fail("busy", "later", true, Json.object().set("retry_after_ms", Json.integer(50)));
   const rows = new Rows();
-  for (let i = 0; i < count; i++) {
-    rows.begin();
-    row(rows, run, i);
-    rows.end();
+  if (mode == "crash") rows.setInteger("none", [1][<i32>count]);
+  if (mode == "page") {
+    const page = run.cursor.asInteger(0);
+    put(rows, run, page, 3);
+    if (page < 2) run.next(Json.integer(page + 1));
+    return run.ok(rows);
   }
+  for (let i: i64 = 0; i < count; i++) put(rows, run, i, count);
   return run.ok(rows);
+}
+
+export function register(): i32 {
+  const run = RegisterCall.read();
+  run.column("time", "timestamp").column("id", "int64").index("time").index("id").datetime("time");
+  return run.ok();
 }
 
 export function poll(): i32 {
   const run = PollCall.read();
   const metrics = new Metrics();
-  metrics.group("oven").dimension("unit", run.context.get("unit").get("temperature").asText("°C"));
-  metrics.gauge("temperature", 21.5).group("door").gauge("open", 1);
+  metrics.group("oven").dimension("resource", run.resource.id);
+  metrics.dimension("unit", run.context.get("unit").get("temperature").asText("°C"));
+  metrics.gauge("temperature", 21.5).counter("polls", run.previous.get("polls").asNumber(0) + 1);
+  metrics.group("door", "2012-01-01T00:00:00Z").gauge("open", 1);
   return run.ok(metrics);
+}
+
+export function discover(): i32 {
+  const run = DiscoverCall.read();
+  for (let i = 0; i < 2; i++) {
+    const oven = run.resource(`oven-${i}`, "oven", "http://127.0.0.1/").set("site", Json.text(run.site));
+    oven.set("labels", Json.object().set("shelf", Json.text("øverst")));
+  }
+  return run.complete();
 }
 
 export function enrich(): i32 {
@@ -56,95 +131,31 @@ export function enrich(): i32 {
   return run.ok();
 }
 
+export function route(): i32 {
+  const call = RouteCall.read();
+  if (call.path == "/binary") return call.sendBytes(call.bytes, 200, "image/x");
+  if (call.path != "/echo/å") return call.sendError(404, "not_found", call.path);
+  const out = Json.object().set("name", Json.text(call.param("name"))).set("q", Json.text(call.ask("q", "none")));
+  out.set("r", Json.text(call.ask("r", "none"))).set("body", Json.text(call.body));
+  return call.header("x-probe", "yes").sendJson(out, 201);
+}
+
+/** Reads its input itself, so that it sees JSON that is none. */
 export function function_roundtrip(): i32 {
-  return answer(readCall());
+  const json = Json.parse(decodeUtf8(readBytes()));
+  return json == null ? fail("refused", "not JSON: " + Json.problem) : answer(json);
 }
 
-function codeOf(reply: Reply): Json {
-  return Json.text(reply.failed ? reply.fault.code : "none");
-}
-
-function counted(n: i64): Json {
-  return Json.object().set("n", Json.integer(n));
-}
-
-function stored(): Json {
-  kvPut("n", counted(1), MINUTE_MS);
-  const found = kvGet("n").ok;
-  const revision = found.get("revision");
-  kvUpdate("n", counted(2), revision, MINUTE_MS);
-  const stale = codeOf(kvUpdate("n", Json.integer(3), revision));
-  const taken = codeOf(kvCreate("n", Json.integer(4)));
-  const swapped = kvGet("n").ok.get("value");
-  kvDelete("n");
-  const out = Json.object().set("value", found.get("value")).set("swapped", swapped).set("stale", stale);
-  out.set("lives", Json.bool(found.get("ttl_ms").asNumber() > 0)).set("taken", taken);
-  return out.set("gone", kvGet("n").ok.get("value"));
-}
-
-function paged(): Json {
-  for (let n: i64 = 1; n <= 3; n++) kvCreate(`a:${n}`, Json.integer(n), MINUTE_MS);
-  const keys = Json.array();
-  let after = "";
-  do {
-    const page = kvList("a:", 2, after).ok;
-    const entries = page.get("entries");
-    for (let i = 0; i < entries.length; i++) keys.add(entries.at(i).get("key"));
-    after = page.get("next").asText();
-  } while (after.length);
-  return keys;
-}
-
-export function function_helpers(): i32 {
-  const run = FunctionCall.read();
-  const at = run.input;
-  const host = at.get("host").asText();
-  log("warn", "with fields", Json.object().set("count", Json.integer(3)).set("where", Json.text("Ålesund")));
-  const unit = Json.object().set("unit", Json.text("°C"));
-  const told = [
-    metric("probe.size", 1.5, "counter", unit, "2012-01-01T00:00:00Z"),
-    metric("probe.more", 2),
-    publish("alarm.high", counted(1)),
-    sleep(1),
-    progress(2, 2, "ferdig ☃"),
-  ];
-  for (let i = 0; i < told.length; i++) if (told[i].failed) return told[i].fail();
-
-  const tcp = <i32>at.get("tcp").asInteger();
-  const tls = <i32>at.get("tls").asInteger();
-  const line = new SocketRequest("tcp", host, tcp).text("hello\r\n").expectUntil("\n").send();
-  const bytes = new Uint8Array(2);
-  bytes[1] = 255;
-  const datagram = new SocketRequest("udp", host, <i32>at.get("udp").asInteger()).bytes(bytes.buffer).timeout(2000);
-  const echo = Uint8Array.wrap(datagram.send().bytes);
-  const numbers = Json.array();
-  for (let i = 0; i < echo.length; i++) numbers.add(Json.integer(echo[i]));
-  const sealed = new SocketRequest("tls", host, tls).text("hi").expectBytes(2).anyCertificate().send();
-  const port = <i32>at.get("snmp").asInteger();
-  const device = new Snmp(host, port).community("public").oid(at.get("oid").asText()).get();
-  const table = new Snmp(host, port).set("max_values", 100).oid(at.get("table").asText()).walk();
-  const found = contextGet("port", "eth0").ok;
-  const documents = contextList("port", "eth").ok.get("documents");
-  const keys = Json.array();
-  for (let i = 0; i < documents.length; i++) keys.add(documents.at(i).get("key"));
-  const request = new HttpRequest(at.get("url").asText());
-  request.header("authorization", `Bearer ${HttpRequest.secret("token")}`);
-  request.method = "POST";
-  request.body = "hei";
-  const reply = request.send();
-  if (reply.failed) return reply.fail();
-  const from = Json.object().set("from", Json.integer(2));
-  const out = Json.object().set("kv", stored()).set("pages", paged());
-  out.set("tcp", Json.text(line.text)).set("udp", numbers).set("tls", Json.text(sealed.text));
-  out.set("there", ping("tcp", host, tcp).ok.get("reachable"));
-  out.set("closed", ping("tcp", host, <i32>at.get("closed").asInteger(), 1000).ok.get("reason"));
-  out.set("certificate", ping("tls", host, tls).ok.get("certificate").get("subject"));
-  out.set("snmp", device.ok.get("values").at(0).get("value"));
-  out.set("below", Json.integer(table.ok.get("values").length));
-  out.set("context", found.get("value")).set("writer", found.get("instance")).set("keys", keys);
-  out.set("nothing", contextGet("port", "none").ok.get("value"));
-  out.set("denied", codeOf(contextGet("secret", "key", "oven-2")));
-  out.set("call", callFunction("units", "convert", from, 5000).ok.get("output"));
-  out.set("csv", emitCsv("id,name\n1,å\n2,b\n").ok.get("rows"));
-  return run.ok(out.set("http", Json.text(reply.text)).set("plain", secretValue("plain").ok.get("value")));
+/** Numbers as doubles and times in the SDK's own forms. */
+export function function_rewrite(): i32 {
+  const input = readCall();
+  const out = new JsonWriter().openArray();
+  for (let i = 0; i < input.length; i++) {
+    const one = input.at(i);
+    const us = parseTime(one.asText());
+    if (!one.isText) out.addNumber(one.asNumber());
+    else if (us == NO_TIME) out.addNull();
+    else out.addText(formatTime(us));
+  }
+  return answerWith(out.closeArray());
 }

@@ -2,6 +2,7 @@
 local millrace = require "millrace"
 local helpers = require "helpers"
 local rows = require "rows"
+local written = require "sync"
 
 local json, kv = millrace.json, millrace.kv
 
@@ -129,4 +130,4 @@ function functions.clock()
 end
 
 return { fetch = fetch, register = register, poll = poll, enrich = enrich, discover = discover, route = route,
-  functions = functions }
+  sync = written.sync, before_sync = written.before_sync, after_sync = written.after_sync, functions = functions }

@@ -20,6 +20,7 @@ from millrace import (
 )
 from host_functions import helpers
 from shapes import Colour, Row
+from written import after_sync, before_sync, sync
 
 BIG = 9007199254740993
 

@@ -1,6 +1,7 @@
 //! The probe in Rust: what every native SDK must be able to do, told by its config.
 
 mod helpers;
+mod sync;
 
 use millrace::*;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 const BIG: i64 = 9_007_199_254_740_993;
 
 export!(fetch: rows, register: defaults, poll: oven, discover: ovens, enrich: documents, route: echo);
+export!(sync: sync::written, before_sync: sync::allowed, after_sync: sync::told);
 export!("function:roundtrip": again, "function:rewrite": anew, "function:helpers": helpers::helped);
 
 /// Row `i` of `count`, spread evenly over the window.

@@ -143,3 +143,5 @@ function rewritten(text: string): string | undefined {
   if (!text.includes("T") && !time.toISOString().startsWith(text)) return undefined;
   return time.toISOString().replace(/\.(\d{3})Z$/, (_, ms) => (ms === "000" ? "Z" : `.${ms}000Z`));
 }
+
+export { after_sync, before_sync, sync } from "./sync.ts";

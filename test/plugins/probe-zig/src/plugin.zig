@@ -10,6 +10,9 @@ const big: i64 = 9_007_199_254_740_993;
 comptime {
     millrace.exports(.{
         .fetch = fetch,
+        .sync = @import("sync.zig").written,
+        .before_sync = @import("sync.zig").allowed,
+        .after_sync = @import("sync.zig").told,
         .register = register,
         .poll = poll,
         .discover = discover,
@@ -95,12 +98,12 @@ fn downloaded(run: *millrace.Fetch) !void {
     try run.add(.{ .status = got.status, .body = got.body, .type = got.header("content-type") });
 }
 
-fn register(_: Json) !struct {
-    columns: struct { time: []const u8, id: []const u8 },
-    index: [2][]const u8,
-    datetime: []const u8,
-} {
-    return .{ .columns = .{ .time = "timestamp", .id = "int64" }, .index = .{ "time", "id" }, .datetime = "time" };
+fn register(run: *millrace.Register) !void {
+    try run.column("time", "timestamp");
+    try run.column("id", "int64");
+    try run.index("time");
+    try run.index("id");
+    try run.datetime("time");
 }
 
 fn poll(run: *millrace.Poll) !void {
@@ -119,18 +122,14 @@ fn poll(run: *millrace.Poll) !void {
     try run.add(.{ .group = "door", .time = time, .dimensions = .{}, .values = .{ .open = millrace.gauge(1) } });
 }
 
-const Oven = struct {
-    id: []const u8,
-    type: []const u8 = "oven",
-    endpoint: []const u8 = "http://127.0.0.1/",
-    site: []const u8,
-    labels: struct { shelf: []const u8 } = .{ .shelf = "øverst" },
-};
-
-fn discover(input: Json) !struct { resources: [2]Oven, complete: bool } {
-    const site = input.get("site").text("");
-    const ovens = .{ Oven{ .id = "oven-0", .site = site }, Oven{ .id = "oven-1", .site = site } };
-    return .{ .resources = ovens, .complete = true };
+fn discover(run: *millrace.Discover) !void {
+    for (0..2) |i| try run.add(.{
+        .id = try std.fmt.allocPrint(millrace.gpa, "oven-{d}", .{i}),
+        .type = "oven",
+        .endpoint = "http://127.0.0.1/",
+        .site = run.site,
+        .labels = .{ .shelf = "øverst" },
+    });
 }
 
 fn enrich(run: *millrace.Enrich) !void {
