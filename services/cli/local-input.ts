@@ -2,8 +2,8 @@
 import { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { pipeInput } from "../executor/kinds/pipe-input.ts";
 import { Fault } from "../kit/fault.ts";
-import { formatTime, parseDuration, parseTime } from "../kit/time.ts";
-import { FALLBACK, merge } from "../registry/parameters.ts";
+import { axisAmong, formatPosition, parseDistance, parsePosition } from "../kit/time.ts";
+import { filled } from "../registry/parameters.ts";
 import { checkConfig } from "../registry/settling.ts";
 import type { LocalPlugin } from "./local-plugin.ts";
 
@@ -55,7 +55,7 @@ const RESOURCE = {
   labels: {},
 };
 
-const parametersOf = ({ manifest }: LocalPlugin) => merge(manifest.interfaces?.fetch, FALLBACK);
+const parametersOf = ({ manifest }: LocalPlugin) => filled(manifest.interfaces?.fetch);
 
 function pipeOf(plugin: LocalPlugin): Json {
   const { name } = plugin.manifest;
@@ -65,8 +65,9 @@ function pipeOf(plugin: LocalPlugin): Json {
 
 /** The first window of the pipe's grid. */
 function windowOf(plugin: LocalPlugin): Json {
-  const { begin, chunk } = parametersOf(plugin);
-  const beginUs = parseTime(begin || SOME_DAY, "interfaces.fetch.begin");
-  const chunkUs = BigInt(parseDuration(chunk, "interfaces.fetch.chunk")) * 1_000n;
-  return { begin: formatTime(beginUs), end: formatTime(beginUs + chunkUs) };
+  const { begin, chunk, columns, datetime } = parametersOf(plugin);
+  const axis = axisAmong(columns, datetime);
+  const from = parsePosition(axis, begin || (axis === "time" ? SOME_DAY : "0"), "interfaces.fetch.begin");
+  const to = from + parseDistance(axis, chunk, "interfaces.fetch.chunk");
+  return { begin: formatPosition(axis, from), end: formatPosition(axis, to) };
 }

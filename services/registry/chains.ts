@@ -3,6 +3,7 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import { bare, SQL_INSTANCE } from "../../proto/names.ts";
 import type { Mistake } from "../kit/fault.ts";
+import { type Axis, axisAmong } from "../kit/time.ts";
 import { nearest, shown } from "./names.ts";
 
 const MAX_AFTER = 20;
@@ -61,7 +62,7 @@ function listMistakes(list: readonly string[], field: string, most: number, form
 
 /** The pipes that are there, by their full names. */
 export interface Others {
-  get(name: string): { readonly after: readonly string[] } | undefined;
+  get(name: string): { readonly after: readonly string[]; readonly axis: Axis } | undefined;
   names(): Iterable<string>;
 }
 
@@ -70,8 +71,15 @@ export function chainMistakes(pipe: Pipe, others: Others): Mistake[] {
   const mistakes: Mistake[] = [];
   const id = bare(pipe.name);
   const afterOf = (name: string) => (name === id ? parentsOf(pipe) : others.get(`pipes/${name}`)?.after);
+  const axis = axisOfPipe(pipe);
   for (const [i, parent] of parentsOf(pipe).entries()) {
     const field = `parameters.after[${i}]`;
+    const other = parent === id ? axis : (others.get(`pipes/${parent}`)?.axis ?? axis);
+    if ((other === "time") !== (axis === "time")) {
+      const fix = "make both of one kind by the types of their datetime columns, or leave it out";
+      mistakes.push({ field, problem: `${parent} goes by ${other}, and this pipe by ${axis}`, fix });
+      continue;
+    }
     if (!afterOf(parent)) {
       const meant = nearest(parent, [...new Set([...[...others.names()].map(bare), id])]);
       const fix = meant ? `did you mean ${shown(meant)}?` : "create that pipe first";
@@ -88,6 +96,12 @@ export function chainMistakes(pipe: Pipe, others: Others): Mistake[] {
   }
   return mistakes;
 }
+
+/** The axis of a pipe's windows. */
+export const axisOfPipe = ({ effective, parameters }: Pipe): Axis => {
+  const { columns = [], datetime = "" } = effective ?? parameters ?? {};
+  return axisAmong(columns, datetime);
+};
 
 /** The ids of the pipes that a pipe comes after. */
 export const parentsOf = ({ effective, parameters }: Pipe): readonly string[] => (effective ?? parameters)?.after ?? [];

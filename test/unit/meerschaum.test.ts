@@ -225,3 +225,24 @@ test("a file that is something else altogether makes notes, not a crash", () => 
   expect(imported.value).toEqual({ project: "awesome-sauce" });
   expect(told(imported, "services")).toHaveLength(1);
 });
+
+test("a datetime column of integers is an axis of integers: its lengths are counts", () => {
+  const imported = made(`
+sync:
+  args: ["--begin", "2020-01-01"]
+  pipes:
+    - connector: plugin:ledger
+      metric: entries
+      columns: {datetime: ID, id: BOOK}
+      dtypes: {ID: int64, VALUE: float64}
+      parameters: {fetch: {backtrack_minutes: 500}, verify: {chunk_range: 20000}}
+    - {connector: "plugin:ledger", metric: plain, columns: {datetime: ID}, dtypes: {ID: uint64}}
+`);
+  const { pipes } = imported.value as { pipes: Record<string, { parameters: object }> };
+  expect(pipes["ledger.entries"]?.parameters).toMatchObject({
+    ...{ begin: "0", chunk: "20000", backtrack: "500", datetime: "ID", index: ["ID", "BOOK"] },
+    columns: { ID: "int64", VALUE: "float64", BOOK: "string" },
+  });
+  expect(pipes["ledger.plain"]?.parameters).toMatchObject({ begin: "0", backtrack: "1440", columns: { ID: "uint64" } });
+  expect(told(imported, "sync.pipes[1].columns")).toEqual(["ID is an integer: begin is set to 0, check it"]);
+});

@@ -254,17 +254,23 @@ class Importing {
     const datetime = mapOf(columns).datetime;
     const index = [...new Set(roles.filter(([role]) => role !== "value").map(([, name]) => String(name)))];
     const minutes = Number(parameters.backtrack_minutes ?? mapOf(fetch).backtrack_minutes ?? DEFAULT_BACKTRACK_S / 60);
-    const chunk = Number(mapOf(verify).chunk_minutes ?? 0) * 60;
+    const { chunk_minutes: chunkMinutes = 0, chunk_range: range = chunkMinutes } = mapOf(verify);
     const declared = this.#columns(given, mapOf(dtypes), index, datetime);
     const hasColumns = Object.keys(declared).length > 0;
     if (frozen !== undefined && !hasColumns) this.#note(this.#within(given, "static"), "needs declared types");
+    const integers = typeof datetime === "string" && /^u?int64$/.test(String(declared[datetime]));
+    if (integers) this.#note(this.#within(given, "columns"), `${datetime} is an integer: begin is set to 0, check it`);
+    // Both are counts there when the axis is one of integers, whatever their names say.
+    const length = (count: number) => (integers ? String(count) : spanOf(count * 60));
+    const chunk = Math.trunc(Number(integers ? range : chunkMinutes));
     const names = { ...(typeof datetime === "string" && { datetime }), ...(index.length && { index }) };
     return {
       ...(hasColumns && { columns: declared, schema: frozen === true ? "freeze" : "evolve" }),
       ...names,
       target,
-      ...(minutes > 0 && { backtrack: spanOf(minutes * 60) }),
-      ...(chunk > 0 && { chunk: spanOf(chunk) }),
+      ...(integers && { begin: "0" }),
+      ...(minutes > 0 && { backtrack: length(minutes) }),
+      ...(chunk > 0 && { chunk: length(chunk) }),
       ...this.#others(given),
     };
   }
@@ -282,6 +288,10 @@ class Importing {
     if (typeof datetime === "string") declared[datetime] ??= "timestamp";
     const unknown = index.filter((name) => declared[name] === undefined);
     if (!unknown.length) return declared;
+    if (typeof datetime === "string" && /^u?int64$/.test(declared[datetime] ?? "")) {
+      this.#note(field, `${unknown.join(", ")} of the index has no type: text, for ${datetime} has to be declared`);
+      return { ...declared, ...Object.fromEntries(unknown.map((name) => [name, "string"])) };
+    }
     this.#note(field, `left out, because ${unknown.join(", ")} of the index has no type: all are inferred`);
     return {};
   }
