@@ -31,7 +31,8 @@ interface TableRow {
   readonly comment: string;
   readonly rows: string;
   readonly bytes: string;
-  readonly view: string;
+  /** Whether it is a view: 0 or 1. */
+  readonly view: number;
   readonly partition: string;
   readonly ttl: number;
 }
@@ -78,23 +79,26 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
   const wishes = new Map<string, DatasetSpec>();
 
   const load = async (name?: string): Promise<Found[]> => {
-    const table = `database = {db:String} AND ${name === undefined ? "endsWith(%, '__rows')" : "% = {table:String}"}`;
-    const params = { db: store.database, table: rowsTable(name ?? "") };
-    const [tables, columns] = await Promise.all([
+    const params = { db: store.database, table: rowsTable(name ?? ""), view: name ?? "" };
+    // One by its names: a look at it must not cost more the more there are.
+    const [ofTables, ofColumns] = name
+      ? ["name IN ({table:String}, {view:String})", "table = {table:String}"]
+      : ["(endsWith(name, '__rows') OR engine = 'View')", "endsWith(table, '__rows')"];
+    const [found, columns] = await Promise.all([
       store.rows<TableRow>(
-        `SELECT t.name AS name, t.comment AS comment, toString(ifNull(t.total_rows, 0)) AS rows,
-           toString(ifNull(t.total_bytes, 0)) AS bytes, v.comment AS view,
-           t.partition_key AS partition, position(t.engine_full, ' TTL ') > 0 AS ttl
-         FROM (SELECT * FROM system.tables WHERE ${table.replace("%", "name")}) AS t
-         LEFT JOIN (SELECT name, comment FROM system.tables WHERE database = {db:String} AND engine = 'View') AS v
-         ON concat(v.name, '__rows') = t.name ORDER BY name`,
+        `SELECT name, comment, toString(ifNull(total_rows, 0)) AS rows, toString(ifNull(total_bytes, 0)) AS bytes,
+           partition_key AS partition, position(engine_full, ' TTL ') > 0 AS ttl, engine = 'View' AS view
+         FROM system.tables WHERE database = {db:String} AND ${ofTables} ORDER BY name`,
         params,
       ),
       store.rows<{ table: string; name: string; type: string }>(
-        `SELECT table, name, type FROM system.columns WHERE ${table.replace("%", "table")} ORDER BY table, position`,
+        `SELECT table, name, type FROM system.columns WHERE database = {db:String} AND ${ofColumns}
+         ORDER BY table, position`,
         params,
       ),
     ]);
+    const marks = new Map(found.filter(({ view }) => view).map((view) => [rowsTable(view.name), view.comment]));
+    const tables = found.filter(({ view, name }) => !view && name.endsWith("__rows"));
     return tables.map((found): Found => {
       const own = columns.filter((column) => column.table === found.name && !column.name.startsWith("_"));
       const types = new Map<string, ColumnType[]>();
@@ -111,7 +115,7 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
         storedRows: Number(found.rows),
         storedBytes: Number(found.bytes),
       };
-      return { dataset, viewMark: found.view, partition: found.partition, hasTtl: found.ttl > 0 };
+      return { dataset, viewMark: marks.get(found.name) ?? "", partition: found.partition, hasTtl: found.ttl > 0 };
     });
   };
   const remember = (dataset: Dataset) =>
