@@ -38,8 +38,8 @@ export namespace BackfillState {
 }
 
 /**
- * Old windows of one pipe, to be fetched oldest first, slowly, and behind what is due now. It is kept, and goes on
- * whichever scheduler leads.
+ * Old windows of one pipe, to be fetched oldest first, slowly, and behind what is due now; or, with `verify`, to be
+ * compared with the source in the same manner. It is kept, and goes on whichever scheduler leads.
  */
 export interface Backfill {
   /** `pipes/{pipe}/backfills/{backfill}`. Output only. */
@@ -96,6 +96,21 @@ export interface Backfill {
   endInt: string;
   /** `next` on an axis of integers. Output only. */
   nextInt: string;
+  /**
+   * Fetches nothing that is seen: asks the source again for the windows that are done, as VerifyPipeSource does. Not with
+   * `refetch`.
+   */
+  verify: boolean;
+  /** With `verify`: replaces the rows of windows that differ. */
+  repair: boolean;
+  /** With `verify`, windows that were asked for and have an answer by now. Output only. */
+  answered: bigint;
+  /** Of them, those that differ and were not replaced. Output only. */
+  differing: bigint;
+  /** Of them, those whose rows were replaced. Output only. */
+  repaired: bigint;
+  /** Of them, those that could not be compared; the `verification` of the window says why. Output only. */
+  problems: bigint;
 }
 
 function createBaseBackfill(): Backfill {
@@ -121,6 +136,12 @@ function createBaseBackfill(): Backfill {
     beginInt: "",
     endInt: "",
     nextInt: "",
+    verify: false,
+    repair: false,
+    answered: 0n,
+    differing: 0n,
+    repaired: 0n,
+    problems: 0n,
   };
 }
 
@@ -206,6 +227,36 @@ export const Backfill: MessageFns<Backfill> = {
     }
     if (message.nextInt !== "") {
       writer.uint32(170).string(message.nextInt);
+    }
+    if (message.verify !== false) {
+      writer.uint32(176).bool(message.verify);
+    }
+    if (message.repair !== false) {
+      writer.uint32(184).bool(message.repair);
+    }
+    if (message.answered !== 0n) {
+      if (BigInt.asIntN(64, message.answered) !== message.answered) {
+        throw new globalThis.Error("value provided for field message.answered of type int64 too large");
+      }
+      writer.uint32(192).int64(message.answered);
+    }
+    if (message.differing !== 0n) {
+      if (BigInt.asIntN(64, message.differing) !== message.differing) {
+        throw new globalThis.Error("value provided for field message.differing of type int64 too large");
+      }
+      writer.uint32(200).int64(message.differing);
+    }
+    if (message.repaired !== 0n) {
+      if (BigInt.asIntN(64, message.repaired) !== message.repaired) {
+        throw new globalThis.Error("value provided for field message.repaired of type int64 too large");
+      }
+      writer.uint32(208).int64(message.repaired);
+    }
+    if (message.problems !== 0n) {
+      if (BigInt.asIntN(64, message.problems) !== message.problems) {
+        throw new globalThis.Error("value provided for field message.problems of type int64 too large");
+      }
+      writer.uint32(216).int64(message.problems);
     }
     return writer;
   },
@@ -391,6 +442,54 @@ export const Backfill: MessageFns<Backfill> = {
             message.nextInt = reader.string();
             continue;
           }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.verify = reader.bool();
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.answered = reader.int64() as bigint;
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.differing = reader.int64() as bigint;
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.repaired = reader.int64() as bigint;
+            continue;
+          }
+          case 27: {
+            if (tag !== 216) {
+              break;
+            }
+
+            message.problems = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -437,6 +536,12 @@ export const Backfill: MessageFns<Backfill> = {
     message.beginInt = object.beginInt ?? "";
     message.endInt = object.endInt ?? "";
     message.nextInt = object.nextInt ?? "";
+    message.verify = object.verify ?? false;
+    message.repair = object.repair ?? false;
+    message.answered = (object.answered !== undefined && object.answered !== null) ? BigInt(object.answered) : 0n;
+    message.differing = (object.differing !== undefined && object.differing !== null) ? BigInt(object.differing) : 0n;
+    message.repaired = (object.repaired !== undefined && object.repaired !== null) ? BigInt(object.repaired) : 0n;
+    message.problems = (object.problems !== undefined && object.problems !== null) ? BigInt(object.problems) : 0n;
     return message;
   },
 };
