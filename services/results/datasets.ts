@@ -242,10 +242,13 @@ function storageChanges(db: string, spec: DatasetSpec, before: Dataset, hasTtl: 
 function createTable(db: string, spec: DatasetSpec, metricDays: number): string {
   const lead = spec.index?.length ? spec.index : spec.datetime ? [spec.datetime] : ["_resource"];
   const own = ttlSql(spec);
-  const metrics = spec.dataset === METRICS.dataset ? `TTL toDateTime(_ingested_at) + toIntervalDay(${metricDays})` : "";
+  const ofPolls = spec.dataset === METRICS.dataset;
+  const metrics = ofPolls ? `TTL toDateTime(_ingested_at) + toIntervalDay(${metricDays})` : "";
+  // A window's rows share the name of their run; of polls nearly each row has another.
+  const run = ofPolls ? "String" : "LowCardinality(String)";
   const ttl = own ? `TTL ${own}` : metrics;
   return `CREATE TABLE IF NOT EXISTS ${db}.${rowsTable(spec.dataset)} (
-    _run_id String, _fence UInt64, _attempt UInt32, _chunk UInt32, _resource LowCardinality(String),
+    _run_id ${run}, _fence UInt64, _attempt UInt32, _chunk UInt32, _resource LowCardinality(String),
     _ingested_at DateTime64(3, 'UTC'),
     ${Object.entries(spec.columns)
       .map(([name, type]) => define(spec, name, type))
