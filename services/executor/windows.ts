@@ -26,6 +26,14 @@ export function spanOf(job: Job): WindowSpan {
   return { axis: "int64", beginUs: begin, endUs: end, untilUs: until, reachUs: reach };
 }
 
+/** Integers have no now: up to where it is fetched is what is known of the source, by its own word or from before. */
+export function fetchedOf({ axis, untilUs, reachUs }: WindowSpan, watermark: bigint | undefined) {
+  if (axis === "time") return { fetchedUntil: timestampOf(untilUs) };
+  const known = watermark !== undefined && watermark > reachUs ? watermark : reachUs;
+  const fetchedUntilInt = String(known < untilUs ? known : untilUs);
+  return { fetchedUntilInt, watermarkInt: watermark === undefined ? "" : String(watermark) };
+}
+
 export interface WindowKey extends Pick<WindowSpan, "beginUs" | "endUs"> {
   readonly pipe: string;
   /** Default: time. */

@@ -116,7 +116,8 @@ export class WindowIndex {
     if (first && end > begin) this.#scale = { origin: begin, step: end - begin };
     const { rows, watermarkInt, fetchedUntilInt, state, syncTime } = window;
     const signs = [watermarkInt, fetchedUntilInt].filter(Boolean).map(BigInt);
-    if (rows > 0n) signs.push(begin + 1n);
+    // An entry shows that those before its window are there.
+    if (rows > 0n) signs.push(begin);
     for (const reach of signs) if (this.#reach === undefined || reach > this.#reach) this.#reach = reach;
     if (state !== WindowState.DONE || !syncTime) return;
     const doneUs = microsOf(window.updateTime);

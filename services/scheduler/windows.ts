@@ -154,7 +154,8 @@ function sortKnown(input: WindowPlanInput, slots: number, againUs: bigint) {
     const at = Number(window.beginUs);
     const end = Number(window.endUs);
     const slot = (at - begin) / chunk;
-    const exact = Number.isSafeInteger(at) && Number.isSafeInteger(begin) && Number.isInteger(slot) && slot >= 0;
+    const safe = Number.isSafeInteger(at) && Number.isSafeInteger(end) && Number.isSafeInteger(begin);
+    const exact = safe && Number.isInteger(slot) && slot >= 0;
     const whole = end - at === chunk && Number(window.fetchedUntilUs) >= end && end <= againIs;
     if (exact && whole && slot < slots && window.standing === "done" && !refetch) settled[slot] = 1;
     else known.set(window.beginUs, window);
@@ -228,7 +229,8 @@ function needs(window: KnownWindow | undefined, slot: Slot, input: Omit<WindowPl
   if (window.endUs !== slot.endUs) return true;
   if (input.refetch && (input.refetchBeforeUs === undefined || window.updatedUs < input.refetchBeforeUs)) return true;
   const { head, nowUs } = input;
-  if (window.fetchedUntilUs < (head ? earlier(slot.untilUs, head.reachUs) : slot.untilUs)) return true;
+  const passed = head === undefined || head.reachUs > slot.atUs;
+  if (passed && window.fetchedUntilUs < (head ? earlier(slot.untilUs, head.reachUs) : slot.untilUs)) return true;
   // At the head nobody knows without asking, so each due moment asks.
   const open = head !== undefined && window.fetchedUntilUs < slot.untilUs && slot.atUs <= head.openUs;
   if (open && window.updatedUs < nowUs) return true;

@@ -4,10 +4,10 @@ import type { PipeParameters } from "../../../proto/gen/millrace/registry/v1/pip
 import type { Job } from "../../../proto/gen/millrace/scheduler/v1/job.ts";
 import { WindowState } from "../../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare, SQL_INSTANCE } from "../../../proto/names.ts";
-import { microsOf, parseDuration, timestampOf } from "../../kit/time.ts";
+import { microsOf, parseDuration } from "../../kit/time.ts";
 import type { DatasetSpec, Storage } from "../../results/results.ts";
 import type { Subject } from "../catalog.ts";
-import { spanOf, unrunState, type WindowChange, type WindowKey, type WindowSpan, windowWriter } from "../windows.ts";
+import { fetchedOf, spanOf, unrunState, type WindowChange, type WindowKey, windowWriter } from "../windows.ts";
 import { guestRows } from "./guest-rows.ts";
 import { afterSync, beforeSync, type Ended } from "./hooks.ts";
 import { type Attempt, badAnswer, type Failed, type JobRun, type Success, type Tools } from "./kind.ts";
@@ -111,14 +111,6 @@ function changeOf(
   const done = { ...ending, state: WindowState.DONE, rows: BigInt(rows), result };
   if (outcome !== "partial") return done;
   return { ...done, state: WindowState.STALE, message: "the plugin got only a part; it will be fetched again" };
-}
-
-/** Integers have no now: up to where it is fetched is what is known of the source, by its own word or from before. */
-function fetchedOf({ axis, untilUs, reachUs }: WindowSpan, watermark: bigint | undefined) {
-  if (axis === "time") return { fetchedUntil: timestampOf(untilUs) };
-  const known = watermark !== undefined && watermark > reachUs ? watermark : reachUs;
-  const fetchedUntilInt = String(known < untilUs ? known : untilUs);
-  return { fetchedUntilInt, watermarkInt: watermark === undefined ? "" : String(watermark) };
 }
 
 /** Equal for equal rows, in whatever order they came. */
