@@ -4,6 +4,7 @@ import { Fault } from "../kit/fault.ts";
 import type { Store } from "./client.ts";
 import { checkSpec, policyOf, storageType, typeOfStorage } from "./column.ts";
 import { widest } from "./evolution.ts";
+import { Looks } from "./looks.ts";
 import type { ColumnType, Dataset, DatasetSpec, SchemaPolicy } from "./records.ts";
 import { DEDUP_WINDOW } from "./schema.ts";
 import { literal, quote, rowsTable } from "./sql-names.ts";
@@ -78,11 +79,13 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
   const making = new Map<string, Promise<unknown>>();
   const wishes = new Map<string, DatasetSpec>();
 
-  const load = async (name?: string): Promise<Found[]> => {
-    const params = { db: store.database, table: rowsTable(name ?? ""), view: name ?? "" };
-    // One by its names: a look at it must not cost more the more there are.
-    const [ofTables, ofColumns] = name
-      ? ["name IN ({table:String}, {view:String})", "table = {table:String}"]
+  /** Without names: all. */
+  const load = async (names?: readonly string[]): Promise<Found[]> => {
+    const tables = names?.map(rowsTable) ?? [];
+    const params = { db: store.database, tables, both: [...tables, ...(names ?? [])] };
+    // By name: a look at one must not cost more the more there are.
+    const [ofTables, ofColumns] = names
+      ? ["has({both:Array(String)}, name)", "has({tables:Array(String)}, table)"]
       : ["(endsWith(name, '__rows') OR engine = 'View')", "endsWith(table, '__rows')"];
     const [found, columns] = await Promise.all([
       store.rows<TableRow>(
@@ -98,9 +101,11 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
       ),
     ]);
     const marks = new Map(found.filter(({ view }) => view).map((view) => [rowsTable(view.name), view.comment]));
-    const tables = found.filter(({ view, name }) => !view && name.endsWith("__rows"));
-    return tables.map((found): Found => {
-      const own = columns.filter((column) => column.table === found.name && !column.name.startsWith("_"));
+    const stored = found.filter(({ view, name }) => !view && name.endsWith("__rows"));
+    const columnsOf = Map.groupBy(columns, ({ table }) => table);
+    return stored.map((found): Found => {
+      const all = columnsOf.get(found.name) ?? [];
+      const own = all.filter(({ name }) => !name.startsWith("_"));
       const types = new Map<string, ColumnType[]>();
       for (const { name, type } of own) {
         const [shown = name] = name.split(VERSION_MARK);
@@ -109,7 +114,7 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
       const dataset = {
         dataset: found.name.slice(0, -"__rows".length),
         columns: Object.fromEntries([...types].map(([shown, versions]) => [shown, widest(versions)])),
-        extra: columns.some(({ table, name }) => table === found.name && name === "_extra"),
+        extra: all.some(({ name }) => name === "_extra"),
         versions: Object.fromEntries([...types].filter(([, versions]) => versions.length > 1)),
         ...readNote(found.comment),
         storedRows: Number(found.rows),
@@ -118,13 +123,16 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
       return { dataset, viewMark: marks.get(found.name) ?? "", partition: found.partition, hasTtl: found.ttl > 0 };
     });
   };
+  const looks = new Looks(async (names) => {
+    return new Map((await load(names)).map((found) => [found.dataset.dataset, found] as const));
+  });
   const remember = (dataset: Dataset) =>
     known.set(dataset.dataset, { dataset, untilMs: performance.now() + REMEMBER_MS });
 
   /** One step towards what was said; undefined when something was changed and has to be looked at again. */
   const approach = async (said: DatasetSpec): Promise<Dataset | undefined> => {
     const db = store.database;
-    const [found] = await load(said.dataset);
+    const found = await looks.at(said.dataset);
     if (!found) {
       await store.command(createTable(db, said, metricDays));
       return undefined;
@@ -166,7 +174,7 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     async ensure(said) {
       let spec: DatasetSpec = { ...said, schema: policyOf(said) };
       if (Object.keys(said.columns).length === 0 && said.schema !== "freeze" && said.schema !== "reject") {
-        const [found] = await load(said.dataset);
+        const found = await looks.at(said.dataset);
         const { dataset, datetime, index = [] } = spec;
         wishes.set(dataset, spec);
         if (wishes.size > MAX_WISHES) wishes.delete(wishes.keys().next().value as string);
@@ -183,7 +191,7 @@ export function openDatasets(store: Store, metricDays: number): Datasets {
     async find(name) {
       const held = known.get(name);
       if (held && held.untilMs > performance.now()) return held.dataset;
-      const [found] = await load(name);
+      const found = await looks.at(name);
       if (found) remember(found.dataset);
       return found?.dataset;
     },

@@ -6,6 +6,7 @@ import { followedPipes } from "../../services/executor/catalog.ts";
 import { declaredDatasets } from "../../services/executor/declared-datasets.ts";
 import { Fault } from "../../services/kit/fault.ts";
 import { Batch, type Parcel } from "../../services/results/batch.ts";
+import { Looks } from "../../services/results/looks.ts";
 import type { Dataset } from "../../services/results/results.ts";
 import { until } from "../harness/until.ts";
 
@@ -29,6 +30,30 @@ test("jobs that need one dataset at once ask for it once; after a failure it is 
   await again;
   await ensure(spec);
   expect(asked.length).toBe(2);
+});
+
+test("looks that are wanted while one is under way go together, after it; a failure is theirs who asked", async () => {
+  const asked: { readonly names: readonly string[]; readonly answer: PromiseWithResolvers<Map<string, number>> }[] = [];
+  const looks = new Looks<number>((names) => {
+    const answer = Promise.withResolvers<Map<string, number>>();
+    asked.push({ names, answer });
+    return answer.promise;
+  });
+  const first = looks.at("a");
+  await until("the first is under way", () => asked.length === 1);
+  const next = ["a", "b", "none"].map((name) => looks.at(name));
+  expect(asked.length).toBe(1);
+  asked[0]?.answer.reject(new Fault("unavailable", "away"));
+  expect(await first.catch((thrown) => Fault.from(thrown).code)).toBe("unavailable");
+  await until("the others are", () => asked.length === 2);
+  asked[1]?.answer.resolve(
+    new Map([
+      ["a", 1],
+      ["b", 2],
+    ]),
+  );
+  expect(await Promise.all(next)).toEqual([1, 2, undefined]);
+  expect(asked.map(({ names }) => names)).toEqual([["a"], ["a", "b", "none"]]);
 });
 
 test("who is followed is known after each change of a pipe, and after a new copy of the catalogue", () => {
