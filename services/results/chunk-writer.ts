@@ -25,7 +25,7 @@ export interface ChunkPorts {
  */
 const OWN_INSERT_BYTES = 262_144;
 /** One INSERT is one block, so that a bad row refuses the whole of it. */
-const MAX_INSERT_ROWS = 100_000;
+const MAX_INSERT_ROWS = 250_000;
 const MAX_INSERT_BYTES = 16_777_216;
 /** Rows that are looked at to infer a schema. */
 const INFERENCE_ROWS = 1_000;

@@ -192,7 +192,7 @@ describe("what a row may hold", () => {
   test("a bad row far into a chunk of several INSERTs takes the whole chunk with it; a good neighbour stays", async () => {
     await using results = await openTestResults(server);
     await results.ensureDataset({ dataset: "weather", columns: { n: "int64" } });
-    const rows = Buffer.concat([ndjson(numbers(0, 150_000)), Buffer.from('{"n":"x"}\n')]);
+    const rows = Buffer.concat([ndjson(numbers(0, 300_000)), Buffer.from('{"n":"x"}\n')]);
     await results.appendChunk(chunkOf({ chunk: 0, rows: [{ n: -1 }] }));
     await expect(results.appendChunk(chunkOf({ chunk: 1, rows }))).rejects.toMatchObject({ code: "invalid" });
     await results.commit(runRecord({ ...RUN, parts: [{ fence: 7n, chunks: 2 }] }));

@@ -5,7 +5,7 @@ import { type RowScan, scanRows } from "../../results/row-scan.ts";
 import type { Capabilities, Capability } from "./functions.ts";
 
 /** A chunk is sent when it has this many bytes. */
-const CHUNK_BYTES = 4 << 20;
+const CHUNK_BYTES = 8 << 20;
 /** Chunks on their way to the store; with one more, the guest waits. */
 const MAX_IN_FLIGHT = 2;
 export const MAX_EMIT_BYTES = 16 << 20;
