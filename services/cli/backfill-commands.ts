@@ -11,7 +11,7 @@ import { type Bar, type Terminal, table } from "./terminal.ts";
 const LOOK_MS = 300;
 /** Longer than a backfill lives. */
 const FOLLOW_MS = 31 * 86_400_000;
-const MAX_RATE = 60_000;
+export const MAX_RATE = 60_000;
 
 const json = (backfill: Backfill) => restJson("millrace.scheduler.v1.Backfill", Backfill, backfill);
 /** `weather.daily/01j…`: short enough to copy. */
@@ -24,15 +24,22 @@ function nameOf(raw: string | undefined): string {
   throw new Misuse(`"${raw}" names no backfill: write weather.daily/01j…, as pipe backfills shows it`);
 }
 
-function sentence(backfill: Backfill): string {
-  const { done, total, queued, failed, rows, message } = backfill;
-  const counts = `${done} of ${total} windows done, ${failed} failed, ${queued} queued by it, ${rows} rows`;
+export function sentence(backfill: Backfill): string {
+  const { done, total, queued, failed, rows, message, answered, differing, repaired, problems, verify } = backfill;
+  const found = `${differing} differ, ${repaired} were replaced, ${problems} could not be compared`;
+  const fetched = `${done} of ${total} windows done, ${failed} failed, ${queued} queued by it, ${rows} rows`;
+  const counts = verify ? `${answered} of ${queued} windows compared with the source: ${found}` : fetched;
   const state = enumName(BackfillState, backfill.state);
   return `${shortOf(backfill)} is ${state}: ${counts}${message ? `; ${message}` : ""}`;
 }
 
 /** Shows how far it is until it is over. Errors: `deadline`, `not_found`. */
-async function follow(api: Api, name: string, terminal: Terminal): Promise<Backfill> {
+export async function followBackfill(
+  api: Api,
+  name: string,
+  terminal: Terminal,
+  mostMs = FOLLOW_MS,
+): Promise<Backfill> {
   const startedMs = performance.now();
   let bar: Bar | undefined;
   let firstRows: bigint | undefined;
@@ -44,10 +51,16 @@ async function follow(api: Api, name: string, terminal: Terminal): Promise<Backf
       firstRows ??= backfill.rows;
       const seconds = (performance.now() - startedMs) / 1_000;
       const pace = seconds > 0 ? Math.round(Number(backfill.rows - firstRows) / seconds) : 0;
-      bar.update(Number(backfill.done + backfill.failed), `${backfill.rows} rows, ${pace} rows/s ${backfill.message}`);
+      const { verify, answered, differing } = backfill;
+      if (verify) bar.update(Number(answered), `${differing} differ ${backfill.message}`);
+      else
+        bar.update(
+          Number(backfill.done + backfill.failed),
+          `${backfill.rows} rows, ${pace} rows/s ${backfill.message}`,
+        );
       const over = ![BackfillState.RUNNING, BackfillState.PAUSED].some((state) => state === backfill.state);
       if (over) return backfill;
-      if (performance.now() - startedMs > FOLLOW_MS) throw new Fault("deadline", `${name} goes on without us`);
+      if (performance.now() - startedMs > mostMs) throw new Fault("deadline", `${name} goes on without us`);
       await pause(LOOK_MS);
     }
   } finally {
@@ -105,7 +118,7 @@ export const backfillCommands: readonly Command[] = [
         backfill: wanted,
       });
       const made = created.backfill ?? wanted;
-      const last = flags.follow ? await follow(api, made.name, terminal) : made;
+      const last = flags.follow ? await followBackfill(api, made.name, terminal) : made;
       const look = flags.follow ? "" : `; look with: backfill show ${shortOf(made)}`;
       terminal.result(
         () => json(last),
@@ -146,7 +159,7 @@ export const backfillCommands: readonly Command[] = [
       const name = nameOf(invocation.args[0]);
       const { flags, terminal } = invocation;
       const backfill = flags.follow
-        ? await follow(api, name, terminal)
+        ? await followBackfill(api, name, terminal)
         : (await api.call(BackfillsService.getBackfill, { name })).backfill;
       terminal.result(
         () => backfill && json(backfill),

@@ -3,6 +3,7 @@ import { MaintenanceService, VerifyPipeResponse } from "../../proto/gen/millrace
 import { Fault } from "../kit/fault.ts";
 import { apiOf, named, rangeOf, showStretch } from "./api.ts";
 import { stream } from "./api-stream.ts";
+import { MAX_RATE } from "./backfill-commands.ts";
 import type { Command, Flag, Invocation } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
@@ -52,6 +53,7 @@ export const maintenanceCommands: readonly Command[] = [
       ...range,
       source: { type: "boolean", doc: "ask the source again; what it says is not seen" },
       repair: { type: "boolean", doc: "mark windows with a problem; with --source, replace those that differ at once" },
+      rate: { type: "string", doc: `with --source: at most this many windows a minute, at most ${MAX_RATE}` },
       timeout: { type: "string", doc: "with --source: how long to wait for the answers (default 1h)" },
     },
     async run(invocation) {

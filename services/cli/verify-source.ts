@@ -1,11 +1,14 @@
-/** `pipe verify --source`: asks the source again for windows, waits for each answer, and tells what differs. */
+/** `pipe verify --source`: asks the source again for windows, all at once or at a rate, and tells what differs. */
+import { Backfill, BackfillState } from "../../proto/gen/millrace/scheduler/v1/backfill.ts";
+import { BackfillsService } from "../../proto/gen/millrace/scheduler/v1/backfill_service.ts";
 import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule_service.ts";
 import { Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
-import { beginOf, microsOf, parseDuration } from "../kit/time.ts";
+import { beginOf, endOf, microsOf, parseDuration } from "../kit/time.ts";
 import { type Api, apiOf, named, pages, rangeOf, showStretch } from "./api.ts";
-import type { Invocation } from "./command.ts";
+import { followBackfill, MAX_RATE, sentence } from "./backfill-commands.ts";
+import { type Invocation, wholeFlag } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
 
@@ -19,12 +22,23 @@ async function windowsOf(api: Api, parent: string): Promise<Window[]> {
   return all.flatMap((page) => page.windows);
 }
 
-export async function verifySource(invocation: Invocation): Promise<void> {
-  using api = apiOf(invocation);
-  const { args, flags, terminal } = invocation;
-  const name = named("pipes", args[0]);
-  const timeoutMs = parseDuration(String(flags.timeout ?? DEFAULT_TIMEOUT), "--timeout");
-  const repair = flags.repair === true;
+interface Compared {
+  readonly answered: readonly Window[];
+  readonly skipped: number;
+}
+
+interface Wanted {
+  readonly name: string;
+  readonly repair: boolean;
+  readonly timeoutMs: number;
+}
+
+/** All that is wanted, as fast as the queue takes it. */
+async function askAtOnce(
+  api: Api,
+  { flags, terminal }: Invocation,
+  { name, repair, timeoutMs }: Wanted,
+): Promise<Compared> {
   const asked = await api.call(SchedulesService.verifyPipeSource, { name, ...rangeOf(flags), repair }, ASK_MS);
   const dueUs = microsOf(asked.dueTime);
   const begins = new Set(asked.windows.map(beginOf));
@@ -47,6 +61,39 @@ export async function verifySource(invocation: Invocation): Promise<void> {
   } finally {
     bar[Symbol.dispose]();
   }
+  return { answered, skipped: asked.skipped };
+}
+
+/** At a rate: a backfill that verifies, which goes on without us. */
+async function askSlowly(
+  api: Api,
+  { flags, terminal }: Invocation,
+  { name, repair, timeoutMs }: Wanted,
+  windowsPerMinute: number,
+): Promise<Compared> {
+  const { begin, end, beginInt, endInt } = rangeOf(flags);
+  const span = { ...(begin && { begin }), ...(end && { end }), beginInt, endInt };
+  const wanted = Backfill.fromPartial({ ...span, verify: true, repair, windowsPerMinute });
+  const { backfill } = await api.call(BackfillsService.createBackfill, { parent: name, backfill: wanted });
+  const last = await followBackfill(api, backfill?.name ?? "", terminal, timeoutMs);
+  if (last.state !== BackfillState.DONE) throw new Fault("precondition", sentence(last));
+  const [fromUs, toUs, sinceUs] = [beginOf(last), endOf(last), microsOf(last.createTime)];
+  const answered = (await windowsOf(api, name)).filter((window) => {
+    const { verification } = window;
+    const isAsked = verification?.verifyTime && microsOf(verification.dueTime) >= sinceUs;
+    return isAsked && beginOf(window) >= fromUs && beginOf(window) < toUs;
+  });
+  return { answered, skipped: Number(last.total - last.queued) };
+}
+
+export async function verifySource(invocation: Invocation): Promise<void> {
+  using api = apiOf(invocation);
+  const { args, flags, terminal } = invocation;
+  const timeoutMs = parseDuration(String(flags.timeout ?? DEFAULT_TIMEOUT), "--timeout");
+  const wanted: Wanted = { name: named("pipes", args[0]), repair: flags.repair === true, timeoutMs };
+  const rate = wholeFlag(flags, "rate", [1, MAX_RATE]);
+  const { answered, skipped } =
+    rate === undefined ? await askAtOnce(api, invocation, wanted) : await askSlowly(api, invocation, wanted, rate);
   const odd = answered.filter(({ verification: v }) => v && (v.differs || v.problem !== ""));
   const row = (window: Window) => {
     const { verification: v } = window;
@@ -60,7 +107,7 @@ export async function verifySource(invocation: Invocation): Promise<void> {
     () =>
       odd.length
         ? table(["begin", "end", "at the source", "stored", "what"], odd.map(row))
-        : `${answered.length} windows are as at the source, ${asked.skipped} were not asked for`,
+        : `${answered.length} windows are as at the source, ${skipped} were not asked for`,
   );
   const left = odd.filter(({ verification }) => !verification?.repaired);
   if (left.length) terminal.fail(`${left.length} of ${answered.length} windows are not as at the source`);

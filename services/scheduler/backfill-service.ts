@@ -30,13 +30,14 @@ export async function createBackfill(
   parent: string,
   given: Backfill | undefined,
 ): Promise<Backfill> {
-  const { expireTime, refetch = false, windowsPerMinute: rate = 0 } = given ?? {};
+  const { expireTime, refetch = false, verify = false, repair = false, windowsPerMinute: rate = 0 } = given ?? {};
   const nowUs = usOfMs(nowMs());
   refuse([
     ...pipeMistakes(parent),
     ...spanMistakes(given ?? {}),
     ...expiryMistakes(expireTime, nowUs),
     ...rateMistakes(rate),
+    ...verifyMistakes(verify, refetch, repair),
   ]);
   const pipe = lookUp(catalog, "pipe", parent);
   const span = readSpan("backfill", axisOfPipe(pipe), given ?? {});
@@ -55,7 +56,8 @@ export async function createBackfill(
   if (total > MAX_WINDOWS) throw new Fault("precondition", `${total} windows, more than ${MAX_WINDOWS}: ask for fewer`);
   const backfill = Backfill.fromPartial({
     name: `${parent}/backfills/${ulid(nowMs()).toLowerCase()}`,
-    ...{ ...stretchOf(grid.axis, beginUs, endUs), refetch, windowsPerMinute: rate || DEFAULT_WINDOWS_A_MINUTE },
+    ...{ ...stretchOf(grid.axis, beginUs, endUs), refetch, verify, repair },
+    windowsPerMinute: rate || DEFAULT_WINDOWS_A_MINUTE,
     expireTime: expireTime ?? timestampOf(nowUs + EXPIRE_US),
     ...{ state: BackfillState.RUNNING, total: BigInt(total), ...nextOf(grid.axis, total > 0 ? beginUs : undefined) },
     ...{ createTime: timestampOf(nowUs), updateTime: timestampOf(nowUs) },
@@ -124,6 +126,14 @@ function rateMistakes(rate: number): Mistake[] {
   if (rate >= 0 && rate <= MAX_WINDOWS_A_MINUTE) return [];
   const fix = `1 to ${MAX_WINDOWS_A_MINUTE}; 0 means ${DEFAULT_WINDOWS_A_MINUTE}`;
   return [{ field: "windows_per_minute", problem: `${rate} is out of range`, fix }];
+}
+
+function verifyMistakes(verify: boolean, refetch: boolean, repair: boolean): Mistake[] {
+  if (verify) {
+    const fix = "leave it out: with repair, what differs is replaced";
+    return refetch ? [{ field: "refetch", problem: "is not for a backfill that verifies", fix }] : [];
+  }
+  return repair ? [{ field: "repair", problem: "is for a backfill that verifies", fix: "set verify, too" }] : [];
 }
 
 function expiryMistakes(expire: Timestamp | undefined, nowUs: bigint): Mistake[] {

@@ -3,7 +3,7 @@ import type { Pipe } from "../../proto/gen/millrace/registry/v1/pipe.ts";
 import { Job } from "../../proto/gen/millrace/scheduler/v1/job.ts";
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import { bare } from "../../proto/names.ts";
-import { beginOf, endOf } from "../kit/time.ts";
+import { beginOf, endOf, microsOf } from "../kit/time.ts";
 import { type Asked, fetchJob, messageId } from "./jobs.ts";
 import type { SyncPorts } from "./pipe-sync.ts";
 import { gridOfPipe } from "./standing.ts";
@@ -17,6 +17,10 @@ export interface VerifyRequest extends Asked {
   readonly beginUs: bigint | undefined;
   readonly endUs: bigint | undefined;
   readonly repair: boolean;
+  /** Asks for at most this many windows, the first ones. */
+  readonly limit?: number;
+  /** Leaves out windows that were asked for since: somebody was on this before. */
+  readonly askedBeforeUs?: bigint;
   /** Stops between batches: what was queued stays queued. */
   readonly signal: AbortSignal;
 }
@@ -26,28 +30,49 @@ export interface VerifyAsked {
   readonly queued: readonly Window[];
   /** Windows in the range that hold nothing to compare, or are at work. */
   readonly skipped: number;
+  /** Begin of the first window that was not looked at, for the limit. */
+  readonly nextUs: bigint | undefined;
 }
 
 /** Errors: `exhausted` when the queue is full, `unavailable` when the bus is: what was queued stays queued. */
 export async function askSource(ports: SyncPorts, request: VerifyRequest): Promise<VerifyAsked> {
-  const { beginUs, endUs, signal } = request;
-  const stored = (await ports.windows.list(bare(request.pipe.name)))
-    .filter(({ window }) => beginUs === undefined || beginOf(window) >= beginUs)
-    .filter(({ window }) => endUs === undefined || endOf(window) <= endUs)
-    .sort((a, b) => (beginOf(a.window) < beginOf(b.window) ? -1 : 1));
-  const { endUs: lastUs } = gridOfPipe(request.pipe);
-  const fetched = stored.filter(
-    ({ window }) =>
-      (window.state === WindowState.DONE || window.state === WindowState.STALE) && isComparable(window, lastUs),
-  );
-  const queued: Window[] = [];
-  for (let at = 0; at < fetched.length; at += BATCH) {
-    signal.throwIfAborted();
-    const batch = fetched.slice(at, at + BATCH);
-    const marked = await Promise.all(batch.map((one) => askWindow(ports, request, one)));
-    queued.push(...marked.filter((window) => window !== undefined));
+  const { pipe, endUs, limit = Number.POSITIVE_INFINITY, signal } = request;
+  const id = bare(pipe.name);
+  const { axis } = gridOfPipe(pipe);
+  const index = await ports.windows.index(id);
+  // The index changes while windows are asked for: what is to be looked at is known before.
+  const begins: bigint[] = [];
+  let nextUs: bigint | undefined;
+  for (const { beginUs } of index.from(request.beginUs)) {
+    if (endUs !== undefined && beginUs >= endUs) break;
+    if (begins.length >= limit) {
+      nextUs = beginUs;
+      break;
+    }
+    begins.push(beginUs);
   }
-  return { queued, skipped: stored.length - queued.length };
+  const queued: Window[] = [];
+  let skipped = 0;
+  const ask = async (beginUs: bigint) => {
+    const stored = await ports.windows.get(id, axis, beginUs);
+    if (!stored || (endUs !== undefined && endOf(stored.window) > endUs)) return;
+    const marked = isAskable(stored.window, request) ? await askWindow(ports, request, stored) : undefined;
+    if (marked) queued.push(marked);
+    else skipped += 1;
+  };
+  for (let at = 0; at < begins.length; at += BATCH) {
+    signal.throwIfAborted();
+    await Promise.all(begins.slice(at, at + BATCH).map(ask));
+  }
+  queued.sort((a, b) => (beginOf(a) < beginOf(b) ? -1 : 1));
+  return { queued, skipped, nextUs };
+}
+
+function isAskable(window: Window, { pipe, askedBeforeUs }: VerifyRequest): boolean {
+  const { state, verification } = window;
+  if (state !== WindowState.DONE && state !== WindowState.STALE) return false;
+  if (askedBeforeUs !== undefined && microsOf(verification?.dueTime) >= askedBeforeUs) return false;
+  return isComparable(window, gridOfPipe(pipe).endUs);
 }
 
 /** At the head of an axis of integers nobody knows which of the source's rows were there when it was asked. */

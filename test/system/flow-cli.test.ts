@@ -53,7 +53,9 @@ test("backfill, verify --source, a SELECT after others, a veto", { timeout: 120_
   });
   expect(differing.stdout).toContain("differs");
   expect(await column(results, "SELECT id FROM larder_a ORDER BY id")).toEqual(["0", "1", "2"]);
-  expect(await run("pipe", "verify", "larder.a", "--source", "--repair")).toMatchObject({ code: 0 });
+  const atRate = ["--repair", "--rate", "60000"];
+  const repaired = await run("pipe", "verify", "larder.a", "--source", ...atRate);
+  expect(repaired).toMatchObject({ code: 0, stdout: expect.stringContaining("replaced") });
   expect(await column(results, "SELECT id FROM larder_a ORDER BY id")).toEqual(["0", "2", "7"]);
 
   source.before = "no more today";
@@ -72,6 +74,7 @@ test("backfill, verify --source, a SELECT after others, a veto", { timeout: 120_
 
   const rest = await json(await fetch(`http://${http}/v1/pipes/-/backfills`));
   expect(rest.body.backfills).toMatchObject([
+    { verify: true, answered: "3", repaired: "1" },
     { name: name.replace("larder.a/", "pipes/larder.a/backfills/"), total: "3" },
   ]);
   const asked = await json(
