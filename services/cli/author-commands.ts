@@ -91,7 +91,7 @@ export const authorCommands: readonly Command[] = [
     args: "[folder-bundle-or-wasm]",
     doc: "Judges a plugin by the conformance kit, with a score and reasons. Exit 1 below 100.",
     flags: {
-      all: { type: "boolean", doc: "every language's template and example instead, timed, in a table" },
+      all: { type: "boolean", doc: "every language's template and example, and each plugin of ours, in a table" },
       language: { type: "string", doc: "with --all: only these, with commas" },
       calls: { type: "string", doc: "calls over which memory must stay flat (default 10,000)" },
     },

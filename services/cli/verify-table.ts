@@ -1,4 +1,4 @@
-/** `plugin verify --all`: every language's template and example, built, timed and judged, in one table. */
+/** `plugin verify --all`: every language's template and example and each plugin of ours, judged, in one table. */
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -19,6 +19,8 @@ import { openWorkbench, type Workbench } from "./workbench.ts";
 const SDK = join(root, "plugins-sdk");
 /** Languages whose example lies elsewhere. */
 const EXAMPLES: Readonly<Record<string, string>> = { assemblyscript: "examples/weather" };
+/** Shelves of plugins that are examples of no language. */
+const OTHERS = ["examples", "stock"];
 const BEGIN_MS = Date.UTC(2026, 10, 1);
 const MINUTE_MS = 60_000;
 const ROWS = 10_000;
@@ -27,15 +29,16 @@ const WARM_CALLS = 300;
 const FETCHES = 5;
 const FULL = 100;
 
-/** What a language has to show: the job that is the same in all of them, and an example of its own. */
+/** What a language has to show: the job that is the same in all of them, and an example of its own. Or a plugin. */
 interface Shown {
-  readonly language: string;
+  readonly name: string;
   readonly template: string | undefined;
   readonly example: string | undefined;
 }
 
 export interface Row {
-  readonly language: string;
+  /** Of the language, or of the plugin. */
+  readonly name: string;
   /** Why it is not judged here. */
   readonly skipped?: string;
   readonly failed?: string;
@@ -50,7 +53,7 @@ export interface Row {
 
 export async function verifyAll({ flags, terminal, env }: Invocation): Promise<void> {
   const only = typeof flags.language === "string" ? flags.language.split(",") : undefined;
-  const all = (await everyLanguage()).filter(({ language }) => !only || only.includes(language));
+  const all = (await everyRow()).filter(({ name }) => !only || only.includes(name));
   const outDir = await mkdtemp(join(tmpdir(), "millrace-verify-"));
   try {
     // All of them first: the sandbox sets flags of V8 that compilers in WebAssembly do not like.
@@ -65,25 +68,38 @@ export async function verifyAll({ flags, terminal, env }: Invocation): Promise<v
   }
 }
 
-/** Folders below plugins-sdk that have a template or an example. */
-export async function everyLanguage(): Promise<Shown[]> {
-  const folders = (await readdir(SDK, { withFileTypes: true })).filter((entry) => entry.isDirectory());
-  const shown = await Promise.all(
-    folders.map(async ({ name }) => {
-      const has = (path: string) => (existsSync(join(SDK, path, "plugin.json")) ? join(SDK, path) : undefined);
-      const example = has(EXAMPLES[name] ?? `${name}/example`);
-      // `template-cpp` and `example-cpp` are C++ below c.
-      const names = (await readdir(join(SDK, name))).map((one) => /^(?:template|example)-(.+)$/.exec(one)?.[1]);
-      const variants = [...new Set(names.filter((one) => one !== undefined))];
-      return [
-        { language: name, template: has(`${name}/template`), example },
-        ...variants.map((one) => ({
-          ...{ language: one, template: has(`${name}/template-${one}`), example: has(`${name}/example-${one}`) },
-        })),
-      ];
-    }),
-  );
-  return shown.flat().filter(({ template, example }) => template ?? example);
+/** Each language by its template and example; then the other examples and the stock shelf, each plugin by its name. */
+export async function everyRow(): Promise<Shown[]> {
+  const shown = await Promise.all((await foldersOf(SDK)).map(languagesOf));
+  const languages = shown.flat().filter(({ template, example }) => template ?? example);
+  const taken = languages.map(({ example }) => example);
+  const others = await Promise.all(OTHERS.map((shelf) => foldersOf(join(SDK, shelf))));
+  const plugins = others.flat().filter((folder) => isPlugin(folder) && !taken.includes(folder));
+  return [...languages, ...plugins.map((folder) => ({ name: basename(folder), template: undefined, example: folder }))];
+}
+
+async function foldersOf(parent: string): Promise<string[]> {
+  const entries = await readdir(parent, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(parent, name));
+}
+
+const isPlugin = (folder: string) => existsSync(join(folder, "plugin.json"));
+
+/** `template-cpp` and `example-cpp` are C++ below c. */
+async function languagesOf(folder: string): Promise<Shown[]> {
+  const has = (path: string) => (isPlugin(path) ? path : undefined);
+  const own = basename(folder);
+  const example = EXAMPLES[own] === undefined ? join(folder, "example") : join(SDK, EXAMPLES[own]);
+  const names = (await readdir(folder)).map((one) => /^(?:template|example)-(.+)$/.exec(one)?.[1]);
+  const variants = [...new Set(names.filter((one) => one !== undefined))];
+  return [
+    { name: own, template: has(join(folder, "template")), example: has(example) },
+    ...variants.map((one) => ({
+      name: one,
+      template: has(join(folder, `template-${one}`)),
+      example: has(join(folder, `example-${one}`)),
+    })),
+  ];
 }
 
 interface Built extends Shown {
@@ -93,15 +109,15 @@ interface Built extends Shown {
 }
 
 async function build(shown: Shown, outDir: string, terminal: Terminal): Promise<Built> {
-  const { language, template, example } = shown;
+  const { name, template, example } = shown;
   const folders = [template, example].filter((folder) => folder !== undefined);
   const missing = await missingTools(folders[0] as string);
   if (missing) return { ...shown, skipped: missing, plugins: {} };
   try {
     const plugins: [string, LocalPlugin][] = [];
     for (const folder of folders) {
-      const plugin = await openPlugin(folder, { outDir: join(outDir, language) });
-      terminal.note(`${language}: ${basename(folder)} built in ${seconds(plugin.built?.ms ?? 0)}`);
+      const plugin = await openPlugin(folder, { outDir: join(outDir, name) });
+      terminal.note(`${name}: ${basename(folder)} built in ${seconds(plugin.built?.ms ?? 0)}`);
       plugins.push([folder === template ? "template" : "example", plugin]);
     }
     return { ...shown, plugins: Object.fromEntries(plugins) };
@@ -120,9 +136,9 @@ async function missingTools(folder: string): Promise<string | undefined> {
 }
 
 async function judged(bench: Workbench, built: Built, terminal: Terminal, options: KitOptions): Promise<Row> {
-  const { language, plugins, skipped, failed } = built;
+  const { name, plugins, skipped, failed } = built;
   if (skipped !== undefined || failed !== undefined) {
-    return { language, ...(skipped !== undefined && { skipped }), ...(failed !== undefined && { failed }) };
+    return { name, ...(skipped !== undefined && { skipped }), ...(failed !== undefined && { failed }) };
   }
   const { template, example } = plugins;
   const measured = template ?? example;
@@ -134,14 +150,14 @@ async function judged(bench: Workbench, built: Built, terminal: Terminal, option
     scores[what] = report.score;
     for (const test of await readCases(plugin.path)) {
       const { differences } = await playCase(bench, plugin, test);
-      reasons.push(...differences.map((one) => `${language} ${what}: case ${test.name}: ${one}`));
+      reasons.push(...differences.map((one) => `${name} ${what}: case ${test.name}: ${one}`));
     }
     const failures = report.checks.filter(({ verdict }) => verdict === "fail");
-    reasons.push(...failures.map(({ name, reason }) => `${language} ${what}: ${name}: ${reason}`));
-    terminal.note(`${language}: ${what} ${report.score} of ${FULL} (${report.passed} of ${report.applicable})`);
+    reasons.push(...failures.map((one) => `${name} ${what}: ${one.name}: ${one.reason}`));
+    terminal.note(`${name}: ${what} ${report.score} of ${FULL} (${report.passed} of ${report.applicable})`);
   }
   return {
-    ...{ language, scores, reasons, ...figures },
+    ...{ name, scores, reasons, ...figures },
     ...(measured && { bytes: measured.wasm.byteLength }),
     ...(measured?.built && { buildMs: measured.built.ms }),
   };
@@ -183,19 +199,19 @@ const seconds = (ms: number) => (ms < 1_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1
 const KIB = 1_024;
 
 function tell(rows: readonly Row[], terminal: Terminal): void {
-  const heads = ["language", "size", "build", "cold call", "warm call", "10,000 rows", "template", "example"];
-  const cells = rows.map(({ language, bytes, buildMs, coldMs, warmUs, fetchMs, scores = {}, skipped, failed }) => {
+  const heads = ["name", "size", "build", "cold call", "warm call", "10,000 rows", "template", "example"];
+  const cells = rows.map(({ name, bytes, buildMs, coldMs, warmUs, fetchMs, scores = {}, skipped, failed }) => {
     if (skipped !== undefined || failed !== undefined)
-      return [language, skipped === undefined ? "does not build" : "skipped"];
+      return [name, skipped === undefined ? "does not build" : "skipped"];
     return [
-      ...[language, bytes && `${Math.round(bytes / KIB)} KiB`, buildMs && seconds(buildMs), coldMs && seconds(coldMs)],
+      ...[name, bytes && `${Math.round(bytes / KIB)} KiB`, buildMs && seconds(buildMs), coldMs && seconds(coldMs)],
       ...[warmUs && `${Math.round(warmUs)} µs`, fetchMs && `${fetchMs.toFixed(1)} ms`],
       ...[scores.template, scores.example],
     ];
   });
-  const remarks = rows.flatMap(({ language, reasons = [], skipped, failed }) => [
-    ...(skipped === undefined ? [] : [`${language} is skipped: ${skipped}`]),
-    ...(failed === undefined ? [] : [`${language} does not build: ${failed}`]),
+  const remarks = rows.flatMap(({ name, reasons = [], skipped, failed }) => [
+    ...(skipped === undefined ? [] : [`${name} is skipped: ${skipped}`]),
+    ...(failed === undefined ? [] : [`${name} does not build: ${failed}`]),
     ...reasons,
   ]);
   terminal.result(
@@ -203,5 +219,5 @@ function tell(rows: readonly Row[], terminal: Terminal): void {
     () => [table(heads, cells), ...remarks].join("\n"),
   );
   const short = rows.filter(({ failed, reasons = [] }) => failed !== undefined || reasons.length > 0);
-  if (short.length) terminal.fail(`not all is well in ${short.map(({ language }) => language).join(", ")}`);
+  if (short.length) terminal.fail(`not all is well in ${short.map(({ name }) => name).join(", ")}`);
 }
