@@ -5,9 +5,10 @@ import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { type Axis, beginOf, endOf } from "../kit/time.ts";
-import { type OwnWindow, type Parent, type ParentWindow, planChain } from "./chain.ts";
+import { type OwnWindow, type Parent, type ParentWindow, planChain, whyItWaits } from "./chain.ts";
 import { usOfMs } from "./moments.ts";
 import { gridOfPipe, type PipeGrid } from "./standing.ts";
+import type { WindowIndex } from "./window-index.ts";
 import { lostBefore, type Synced, type SyncPorts, type SyncRequest, sendWindow } from "./window-sending.ts";
 import { fetchedUntilOf, type StoredWindow, toKnown } from "./window-store.ts";
 import { gridLength, later } from "./windows.ts";
@@ -56,6 +57,8 @@ export async function syncChain(ports: SyncPorts, request: SyncRequest): Promise
   return { queued, skipped, nextUs: plan.queue[chosen.length]?.beginUs };
 }
 
+type ReadParent = Parent & PipeGrid & { readonly windows: ReadonlyMap<bigint, ParentWindow> };
+
 /** The registry refuses it, but a plugin's new version may have brought another column. */
 function refuseOtherAxis(axis: Axis, parent: Parent & Pick<PipeGrid, "axis">, child: Pipe): void {
   if ((axis === "time") === (parent.axis === "time")) return;
@@ -64,12 +67,57 @@ function refuseOtherAxis(axis: Axis, parent: Parent & Pick<PipeGrid, "axis">, ch
 }
 
 /** Integers have no now: what exists is what came before. */
-const reachOf = (beginUs: bigint, parents: readonly Parent[]) =>
+const reachOf = (beginUs: bigint, parents: readonly ReadParent[]) =>
   parents
     .flatMap(({ windows }) => [...windows.values()])
     .reduce((reach, { fetchedUntilUs }) => later(reach, fetchedUntilUs), beginUs);
 
-async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<Parent & PipeGrid> {
+/** Of windows of a pipe that comes after others, by begin: why each cannot run, of those that cannot. */
+export async function whyTheyWait(
+  { catalog, windows }: Pick<SyncPorts, "catalog" | "windows">,
+  pipe: Pipe,
+  begins: readonly bigint[],
+  clockUs: bigint,
+): Promise<ReadonlyMap<bigint, string>> {
+  const { axis, endUs, chunkUs, beginUs } = gridOfPipe(pipe);
+  const found = (pipe.effective?.after ?? []).map(async (id) => {
+    const before = find(catalog, "pipe", `pipes/${id}`);
+    if (!before) return undefined;
+    const grid = gridOfPipe(before);
+    const index = await windows.index(id);
+    return {
+      id,
+      ...grid,
+      windows: { get: (atUs: bigint) => standingIn(index, atUs, grid.chunkUs) },
+      head: index.head(grid),
+    };
+  });
+  const parents = (await Promise.all(found)).filter((parent) => parent !== undefined);
+  const nowUs = axis === "time" ? clockUs : parents.reduce((reach, { head }) => later(reach, head.reachUs), beginUs);
+  const input = { parents, nowUs, axis, endUs, chunkUs };
+  return new Map(
+    begins.flatMap((at) => {
+      const why = whyItWaits(input, at);
+      return why === undefined ? [] : [[at, why] as const];
+    }),
+  );
+}
+
+const WHY_NOT: Readonly<Record<number, string>> = {
+  [WindowState.RUNNING]: "it is at work",
+  [WindowState.FAILED]: "it has failed",
+  [WindowState.STALE]: "it is to be fetched again",
+};
+
+/** What is done to its end is known by number only; its result nobody asks for here. */
+function standingIn(index: WindowIndex, atUs: bigint, chunkUs: bigint): ParentWindow | undefined {
+  const live = index.live.get(atUs)?.window;
+  if (live) return { ...parentOf(live), why: WHY_NOT[live.state] };
+  const endUs = atUs + chunkUs;
+  return index.has(atUs) ? { endUs, done: true, fetchedUntilUs: endUs, result: "" } : undefined;
+}
+
+async function readParent({ catalog, windows }: SyncPorts, child: Pipe, id: string): Promise<ReadParent> {
   const pipe = find(catalog, "pipe", `pipes/${id}`);
   if (!pipe) throw new Fault("precondition", `${child.name} comes after pipes/${id}, which is not there`);
   const stored = await windows.list(id);

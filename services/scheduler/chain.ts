@@ -10,12 +10,14 @@ export interface ParentWindow {
   readonly fetchedUntilUs: bigint;
   /** Names its rows. */
   readonly result: string;
+  /** Why it is not done, in words; absent: it is, or nobody asks. */
+  readonly why?: string | undefined;
 }
 
 export interface Parent extends Grid {
   readonly id: string;
   /** By begin. */
-  readonly windows: ReadonlyMap<bigint, ParentWindow>;
+  readonly windows: Pick<ReadonlyMap<bigint, ParentWindow>, "get">;
 }
 
 export interface OwnWindow {
@@ -66,14 +68,32 @@ export function planChain(input: ChainInput): ChainPlan {
   for (let atUs = firstWanted(input); atUs < toUs; atUs += chunkUs) {
     const endUs = atUs + chunkUs;
     const made = madeFrom(input, atUs, least(endUs, horizonUs));
-    if (made && needs(own.get(atUs), { endUs, ...made }, input)) queue.push({ beginUs: atUs, endUs, ...made });
+    if (!("waitsFor" in made) && needs(own.get(atUs), { endUs, ...made }, input))
+      queue.push({ beginUs: atUs, endUs, ...made });
     else skipped += 1;
   }
   return { queue, skipped };
 }
 
-/** What a window would be made from, and up to when; undefined while a part of it is not done. */
-function madeFrom({ parents, nowUs, axis = "time" }: ChainInput, beginUs: bigint, endUs: bigint) {
+type Before = Pick<ChainInput, "parents" | "nowUs" | "axis" | "endUs" | "chunkUs">;
+
+interface Made {
+  readonly untilUs: bigint;
+  readonly inputs: string;
+}
+
+/** Why a window cannot run, in words for people: the first one before it that is not done. Undefined: it can. */
+export function whyItWaits(input: Before, beginUs: bigint): string | undefined {
+  const made = madeFrom(input, beginUs, least(beginUs + input.chunkUs, least(input.endUs, input.nowUs)));
+  return "waitsFor" in made ? `waits for ${made.waitsFor}` : undefined;
+}
+
+/** What a window would be made from, and up to when; or the window before it that is not done, and why. */
+function madeFrom(
+  { parents, nowUs, axis = "time" }: Before,
+  beginUs: bigint,
+  endUs: bigint,
+): Made | { readonly waitsFor: string } {
   let untilUs = endUs;
   const results: string[] = [];
   for (const parent of parents) {
@@ -81,11 +101,14 @@ function madeFrom({ parents, nowUs, axis = "time" }: ChainInput, beginUs: bigint
     const firstUs = beginUs > parent.beginUs ? gridFloor(parent, beginUs) : parent.beginUs;
     for (let atUs = firstUs; atUs < lastUs; atUs += parent.chunkUs) {
       const window = parent.windows.get(atUs);
-      if (!window?.done || window.endUs !== atUs + parent.chunkUs) return undefined;
+      const waits = (why: string) => ({ waitsFor: `${parent.id}/${compactPosition(axis, atUs)}: ${why}` });
+      if (!window) return waits(whyMissing(parent, atUs, nowUs));
+      if (!window.done) return waits(window.why ?? "it is not done");
+      if (window.endUs !== atUs + parent.chunkUs) return waits("it was fetched with another chunk");
       // The window of now is done as far as it goes; one that is over is done when all of it was asked for.
       const wholeUs = least(parent.endUs, window.endUs);
       if (window.fetchedUntilUs < wholeUs) {
-        if (window.endUs <= nowUs || window.fetchedUntilUs <= beginUs) return undefined;
+        if (window.endUs <= nowUs || window.fetchedUntilUs <= beginUs) return waits("only a part of it was asked for");
         untilUs = least(untilUs, window.fetchedUntilUs);
       }
       results.push(`${parent.id}/${compactPosition(axis, atUs)}=${window.result}`);
@@ -95,9 +118,17 @@ function madeFrom({ parents, nowUs, axis = "time" }: ChainInput, beginUs: bigint
   return { untilUs, inputs };
 }
 
+/** What is older than its pipe keeps nobody fetches: whoever waits for it waits for ever. */
+function whyMissing(parent: Parent, atUs: bigint, nowUs: bigint): string {
+  if (atUs < firstWanted({ ...parent, nowUs, range: undefined })) {
+    return "it is older than its pipe keeps rows, and never comes; begin later, or keep them for as short";
+  }
+  return `it was not fetched; \`pipe backfill ${parent.id}\` fetches it, or begin later`;
+}
+
 function needs(
   window: OwnWindow | undefined,
-  made: { readonly endUs: bigint; readonly untilUs: bigint; readonly inputs: string },
+  made: Made & { readonly endUs: bigint },
   { refetch, refetchBeforeUs, retryFailed, lostBeforeUs }: ChainInput,
 ): boolean {
   switch (window?.standing) {

@@ -9,10 +9,11 @@ import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { pause } from "../kit/lifecycle.ts";
 import { parseSchedule } from "../kit/schedule.ts";
-import { isInteger, microsOf, timestampOf } from "../kit/time.ts";
+import { beginOf, isInteger, microsOf, timestampOf } from "../kit/time.ts";
 import type { BackfillPorts } from "./backfill.ts";
 import { createBackfill } from "./backfill-service.ts";
 import { isOver } from "./backfill-store.ts";
+import { whyTheyWait } from "./chain-sync.ts";
 import { axisOfPipe, messageId, pollerJob } from "./jobs.ts";
 import { lookUp } from "./lookup.ts";
 import { readSpan, spanMistakes, usOfMs } from "./moments.ts";
@@ -23,6 +24,8 @@ import { askSource } from "./verify.ts";
 import { pageWindows } from "./window-pages.ts";
 import { existsUntil } from "./windows.ts";
 
+/** Neither done nor at work. */
+const RESTING: readonly WindowState[] = [WindowState.MISSING, WindowState.STALE, WindowState.FAILED];
 const DEFAULT_PAGE = 1_000;
 const MAX_PAGE = 10_000;
 const DEFAULT_PREVIEW = 5;
@@ -128,7 +131,12 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
         pageSize: Math.min(pageSize || DEFAULT_PAGE, MAX_PAGE),
       });
       const shown = await windows.show(bare(parent), axis, page.windows, grid?.chunkUs ?? 0n);
-      return { windows: shown, nextPageToken: page.nextUs?.toString() ?? "" };
+      const waiting = shown.filter(({ state: is, message }) => message === "" && RESTING.includes(is)).map(beginOf);
+      const why = pipe.effective?.after.length
+        ? await whyTheyWait(ports, pipe, waiting, usOfMs(nowMs()))
+        : new Map<bigint, string>();
+      const told = shown.map((window) => ({ ...window, message: window.message || (why.get(beginOf(window)) ?? "") }));
+      return { windows: told, nextPageToken: page.nextUs?.toString() ?? "" };
     },
 
     async previewSchedule({ schedule, key, count }) {

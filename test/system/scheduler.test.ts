@@ -308,6 +308,28 @@ describe.each([
     await until("the pause is known", async () => (await fails(sync(scheduler, { name })))[0] === "precondition");
   });
 
+  test("windows that wait for windows of another pipe say for which, and why", async () => {
+    await using ground = await open();
+    await using it = await openScheduling(ground.bus);
+    await it.store.instances.create(instance("up"), it.store.now());
+    const chunk = { begin: daysAgo(4), chunk: "1d" };
+    await it.store.pipes.create(pipe("up.hourly", { ...chunk, retention: "2d" }), it.store.now());
+    await it.store.pipes.create(
+      pipe("up.daily", { ...chunk, schedule: "every 1h", after: ["up.hourly"] }),
+      it.store.now(),
+    );
+    await using scheduler = await it.scheduler();
+    await leading(scheduler);
+    const { windows } = await listed(scheduler, { parent: "pipes/up.daily" });
+    const [never, , , soon] = windows.map(({ message }) => message);
+    expect(never).toMatch(
+      /^waits for up\.hourly\/\d{8}T000000Z: it is older than its pipe keeps rows, and never comes/,
+    );
+    expect(soon).toMatch(/^waits for up\.hourly\/\d{8}T000000Z: it was not fetched/);
+    const before = await listed(scheduler, { parent: "pipes/up.hourly" });
+    expect(before.windows.every(({ message }) => message === "")).toBe(true);
+  });
+
   test("the queue is shown with what was given up, and a job can be put back", async () => {
     await using ground = await open();
     await using it = await openScheduling(ground.bus);

@@ -1,13 +1,22 @@
 /** When a window of a pipe that comes after others runs, waits, and runs again: hours in tables, and a slow model. */
 import { expect, test } from "vitest";
-import { type ChainInput, type OwnWindow, type Parent, planChain } from "../../services/scheduler/chain.ts";
+import {
+  type ChainInput,
+  type OwnWindow,
+  type Parent,
+  type ParentWindow,
+  planChain,
+  whyItWaits,
+} from "../../services/scheduler/chain.ts";
 import { seeded } from "../harness/random.ts";
 
 const HOUR = 3_600_000_000n;
 const hours = (n: number) => BigInt(n) * HOUR;
 
+type ParentByBegin = Parent & { readonly windows: ReadonlyMap<bigint, ParentWindow> };
+
 /** Windows of `chunk` hours from 0 on: `d` done, `p` done up to half of it, `f` failed, `-` missing. */
-function parent(id: string, chunk: number, states: string, result = "r"): Parent {
+function parent(id: string, chunk: number, states: string, result = "r"): ParentByBegin {
   const windows = [...states].flatMap((state, i) => {
     if (state === "-") return [];
     const [atUs, endUs] = [hours(i * chunk), hours((i + 1) * chunk)];
@@ -64,11 +73,27 @@ test("what is out of range of what comes before it waits for nothing", () => {
   expect(begins(input({ parents: [early] }))).toEqual([0, 2, 4, 6]);
 });
 
+test("what waits says for what, and whether that ever comes", () => {
+  const why = (before: Parent, at = 0) => whyItWaits(input({ parents: [parent("ok", 2, "dddd"), before] }), hours(at));
+  expect(why(parent("a", 1, "dddddddd"))).toBeUndefined();
+  expect(why(parent("a", 1, "d-dd"))).toMatch("waits for a/19700101T010000Z: it was not fetched; `pipe backfill a`");
+  const failed = { endUs: hours(2), done: false, fetchedUntilUs: 0n, result: "", why: "it has failed" };
+  expect(why({ ...parent("a", 2, ""), windows: new Map([[0n, failed]]) })).toBe(
+    "waits for a/19700101T000000Z: it has failed",
+  );
+  expect(why(parent("a", 4, "dp"), 4)).toMatch("a/19700101T040000Z: only a part of it was asked for");
+  expect(why({ ...parent("a", 1, "dddd"), chunkUs: hours(2) })).toMatch("it was fetched with another chunk");
+  const forgets = { ...parent("a", 1, "----dddd"), retentionUs: hours(4) };
+  expect(why(forgets, 2)).toMatch("a/19700101T020000Z: it is older than its pipe keeps rows, and never comes");
+  expect(why(forgets, 4)).toBeUndefined();
+});
+
 test("another result runs again what was made from it, and nothing else", () => {
-  const asked = input({ parents: [parent("a", 1, "dddddddd"), parent("b", 4, "dd")] });
+  const before = [parent("a", 1, "dddddddd"), parent("b", 4, "dd")];
+  const asked = input({ parents: before });
   const own = ran(asked);
   const changed = (id: string, at: number) => {
-    const parents = asked.parents.map((one) => {
+    const parents = before.map((one) => {
       if (one.id !== id) return one;
       const windows = [...one.windows].map(
         ([beginUs, window]) => [beginUs, beginUs === hours(at) ? { ...window, result: "new" } : window] as const,
