@@ -9,11 +9,11 @@ export const javascript = {
     file: "quickjs.wasm",
     sha256: "d4c9375f2b1ca4dc95f72c8aa2982a7a9951ac8011490d79c6582df732b4bbd9",
   },
-  module: "q",
+  module: "engine",
   glue: [
     { file: "javascript/glue.wat", module: "env" },
     { file: "javascript/wasi.wat", module: "wasi_snapshot_preview1" },
-    { file: "javascript/text.wat", module: "text" },
+    { file: "json.wat", module: "json" },
     { file: "javascript/rows.wat", module: "rows" },
   ],
   exports: ["boot", "allocate", "release", "guard", "eval", "thrown", "seal", "drain", "invoke"],

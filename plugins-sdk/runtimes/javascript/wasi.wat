@@ -1,6 +1,6 @@
 ;; The six WASI functions that the engine imports: the clock and randomness come from the host, there are no files.
 (module
-  (import "q" "memory" (memory 1))
+  (import "engine" "memory" (memory 1))
   (import "extism:host/env" "load_u8" (func $load_u8 (param i64) (result i32)))
   (import "extism:host/env" "free" (func $free (param i64)))
   (import "extism:host/user" "now" (func $now (result f64)))

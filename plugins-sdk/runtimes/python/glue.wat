@@ -3,21 +3,24 @@
 ;; `_x` of the module `js` is the object whose number is the character code of x, and calling it is an operation here.
 ;; A value is three words: kind (0 undefined, 1 None, 3 int, 5 str with length and pointer, 7 object), and two more.
 (module
-  (import "m" "memory" (memory 1))
-  (import "m" "emscripten_stack_init" (func $stack_init))
-  (import "m" "__wasm_call_ctors" (func $constructors))
-  (import "m" "mp_js_init" (func $mp_js_init (param i32 i32)))
-  (import "m" "proxy_c_init" (func $proxy_c_init))
-  (import "m" "mp_js_do_exec" (func $mp_js_do_exec (param i32 i32 i32)))
-  (import "m" "mp_js_do_import" (func $mp_js_do_import (param i32 i32)))
-  (import "m" "proxy_c_to_js_lookup_attr" (func $lookup (param i32 i32 i32)))
-  (import "m" "proxy_c_to_js_call" (func $call (param i32 i32 i32 i32)))
-  (import "m" "malloc" (func $malloc (param i32) (result i32)))
-  (import "m" "free" (func $free (param i32)))
-  (import "m" "__indirect_function_table" (table 736 funcref))
-  (import "m" "emscripten_stack_get_current" (func $stack (result i32)))
-  (import "m" "_emscripten_stack_restore" (func $restore (param i32)))
-  (import "m" "setThrew" (func $setThrew (param i32 i32)))
+  (import "engine" "memory" (memory 1))
+  (import "engine" "emscripten_stack_init" (func $stack_init))
+  (import "engine" "__wasm_call_ctors" (func $constructors))
+  (import "engine" "mp_js_init" (func $mp_js_init (param i32 i32)))
+  (import "engine" "proxy_c_init" (func $proxy_c_init))
+  (import "engine" "mp_js_do_exec" (func $mp_js_do_exec (param i32 i32 i32)))
+  (import "engine" "mp_js_do_import" (func $mp_js_do_import (param i32 i32)))
+  (import "engine" "proxy_c_to_js_lookup_attr" (func $lookup (param i32 i32 i32)))
+  (import "engine" "proxy_c_to_js_call" (func $call (param i32 i32 i32 i32)))
+  (import "engine" "malloc" (func $malloc (param i32) (result i32)))
+  (import "engine" "free" (func $free (param i32)))
+  (import "engine" "__indirect_function_table" (table 736 funcref))
+  (import "engine" "emscripten_stack_get_current" (func $stack (result i32)))
+  (import "engine" "_emscripten_stack_restore" (func $restore (param i32)))
+  (import "engine" "setThrew" (func $setThrew (param i32 i32)))
+  (import "json" "buffer" (global $buffer (mut i32)))
+  (import "json" "length" (global $written (mut i32)))
+  (import "rows" "row" (func $row (param i32 i32) (result i32)))
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
   (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
   (import "extism:host/env" "input_load_u64" (func $input_load_u64 (param i64) (result i64)))
@@ -37,6 +40,8 @@
   ;; 64 bytes of ours: +0 a value, +16 an argument, +32 a C string.
   (global $scratch (mut i32) (i32.const 0))
   (global $dispatch (mut i32) (i32.const 0))
+  ;; 1 once an export has begun: nothing is written while a plugin is built.
+  (global $open (mut i32) (i32.const 0))
 
   ;; Frames of Python calls, and the first heap: it grows when it is full.
   (func (export "boot")
@@ -68,6 +73,8 @@
 
   ;; Runs export number `index`: 0 when it went well. The dispatcher catches what is raised; what it cannot is a trap.
   (func (export "invoke") (param $index i32) (result i32)
+    (global.set $open (i32.const 1))
+    (global.set $written (i32.const 0))
     (i32.store offset=16 (global.get $scratch) (i32.const 3))
     (i32.store offset=20 (global.get $scratch) (local.get $index))
     (call $call (global.get $dispatch) (i32.const 1) (i32.add (global.get $scratch) (i32.const 16))
@@ -152,16 +159,34 @@
     (i32.store offset=4 (local.get $out) (i32.load8_u offset=1 (local.get $name)))
     (i32.const 1))
 
-  ;; i: the input; r: 30 random bits.
+  ;; i: the input; s: sends the rows that are written and gives the answer, "" when there are none; r: 30 random bits.
   (func (export "call0") (param $op i32) (param $out i32)
-    (local $block i64)
+    (local $rows i64)
     (if (i32.eq (local.get $op) (i32.const 0x69)) (then (call $take_input (local.get $out)) (return)))
+    (if (i32.eq (local.get $op) (i32.const 0x73)) (then
+      (if (i32.eqz (global.get $written)) (then
+        (drop (call $text (i32.const 0) (local.get $out)))
+        (return)))
+      (i64.store offset=32 (global.get $scratch) (i64.const 0x74696d65)) ;; "emit"
+      (local.set $rows (call $block_of (global.get $buffer) (global.get $written)))
+      (global.set $written (i32.const 0))
+      (call $ask (call $block_of (i32.add (global.get $scratch) (i32.const 32)) (i32.const 4)) (local.get $rows)
+        (local.get $out))
+      (return)))
     (i32.store (local.get $out) (i32.const 3))
     (i32.store offset=4 (local.get $out) (i32.and (call $word) (i32.const 0x3fffffff))))
 
-  ;; o: sets the output; e: sets the error.
+  ;; o: sets the output; e: sets the error; w: writes a row: 0 it is written, 1 it is and it is time to
+  ;; send, 2 it is not.
   (func (export "call1") (param $op i32) (param $via i32) (param $value i32) (param $out i32) (result i32)
     (local $block i64)
+    (if (i32.eq (local.get $op) (i32.const 0x77)) (then
+      (i32.store (local.get $out) (i32.const 3))
+      (i32.store offset=4 (local.get $out) (i32.const 2))
+      (if (global.get $open) (then
+        (if (call $row (local.get $value) (i32.add (global.get $scratch) (i32.const 32)))
+          (then (i32.store offset=4 (local.get $out) (i32.ge_u (global.get $written) (i32.const 262144)))))))
+      (return (i32.const 0))))
     (local.set $block (call $block_of_text (local.get $value)))
     (if (i32.eq (local.get $op) (i32.const 0x6f))
       (then (call $output_set (local.get $block) (call $length (local.get $block))))
@@ -172,14 +197,16 @@
   ;; h: a host call.
   (func (export "call2") (param $op i32) (param $via i32) (param $name i32) (param $request i32) (param $out i32)
     (result i32)
-    (local $named i64) (local $asked i64) (local $answer i64)
-    (local.set $named (call $block_of_text (local.get $name)))
-    (local.set $asked (call $block_of_text (local.get $request)))
+    (call $ask (call $block_of_text (local.get $name)) (call $block_of_text (local.get $request)) (local.get $out))
+    (i32.const 0))
+
+  ;; One host call. The blocks are freed.
+  (func $ask (param $named i64) (param $asked i64) (param $out i32)
+    (local $answer i64)
     (local.set $answer (call $host_call (local.get $named) (local.get $asked)))
     (call $free_block (local.get $named))
     (call $free_block (local.get $asked))
-    (call $take_block (local.get $answer) (local.get $out))
-    (i32.const 0))
+    (call $take_block (local.get $answer) (local.get $out)))
 
   (func $word (result i32)
     (local $block i64) (local $word i32)

@@ -7,7 +7,7 @@ import { snapshot } from "../snapshot.js";
 import { python, STACK } from "./recipe.js";
 
 /** One program, in this order. */
-const PRELUDE = ["host", "run", "http", "network", "calls", "dispatch", "modules", "sdk", "main"];
+const PRELUDE = ["host", "rows", "run", "http", "network", "calls", "dispatch", "modules", "sdk", "main"];
 const EXCEPTION = -1;
 const PAGE_BYTES = 65_536;
 /** What the C library takes from the system at a time, and then some. */

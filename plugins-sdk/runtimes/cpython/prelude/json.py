@@ -54,3 +54,44 @@ def _fields_of(value, names):
 
 def from_json(text):
     return _json_.loads(text)
+
+
+# Rows are sent when this many characters of them are waiting.
+_BATCH_CHARACTERS = 256 * 1024
+_rows = []
+_waiting = 0
+
+
+def emit(rows):
+    """Sends a row or a list of rows to the platform, in batches."""
+    global _waiting
+    for row in rows if type(rows) is list or type(rows) is tuple else (rows,):
+        if type(row) is not dict and not hasattr(type(row), "__dataclass_fields__"):
+            raise PluginError("invalid", "a row is a dict or a dataclass, not %s" % type(row).__name__)
+        line = to_json(row)
+        _rows.append(line)
+        _waiting += len(line) + 1
+        if _waiting >= _BATCH_CHARACTERS:
+            _flush()
+
+
+def _drain(rows):
+    """What a generator yields is emitted; what it returns is the answer."""
+    try:
+        while True:
+            emit(next(rows))
+    except StopIteration as end:
+        return end.value
+
+
+def _flush():
+    if _rows:
+        batch = "\n".join(_rows) + "\n"
+        _forget()
+        host_call("emit", batch)
+
+
+def _forget():
+    global _waiting
+    _rows.clear()
+    _waiting = 0

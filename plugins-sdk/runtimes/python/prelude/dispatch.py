@@ -48,14 +48,6 @@ def _finish(coroutine):
         return end.value
 
 
-def _drain(rows):
-    try:
-        while True:
-            emit(next(rows))
-    except StopIteration as end:
-        return end.value
-
-
 def _shaped(name, value):
     if name == "fetch":
         return {"rows": value} if isinstance(value, (list, tuple)) else value or {}

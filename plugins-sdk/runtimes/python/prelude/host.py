@@ -11,8 +11,6 @@ from json import loads as _loads
 
 _input, _output, _error, _host, _word = js._i, js._o, js._e, js._h, js._r
 
-# Rows are sent when this many characters of them are waiting.
-_BATCH_CHARACTERS = 256 * 1024
 _MAX_FRAMES = 20
 _building = True
 
@@ -135,16 +133,24 @@ def from_json(text):
     return _loads(_whole(text if type(text) is str else bytes(text).decode()))
 
 
-def host_call(name, request=None):
+def _refuse_at_build(name):
     if _building:
         raise PluginError(
             "build",
             "the host function %s is not available at build time; move it into an exported function: "
             "code at the top level runs once, when the plugin is built" % name,
         )
+
+
+def host_call(name, request=None):
+    _refuse_at_build(name)
     if type(request) is not str:
         request = _wide(request) if type(request) is dict else to_json(request or {})
-    answer = from_json(_host(name, request))
+    return _told(_host(name, request))
+
+
+def _told(text):
+    answer = from_json(text)
     failure = answer.get("error")
     if failure:
         raise PluginError(
@@ -154,40 +160,6 @@ def host_call(name, request=None):
             failure.get("details"),
         )
     return answer.get("ok")
-
-
-_rows = []
-_waiting = 0
-
-
-def emit(rows):
-    """Sends a row or a list of rows to the platform, in batches."""
-    global _waiting
-    for row in rows if type(rows) is list or type(rows) is tuple else (rows,):
-        kind = type(row)
-        if kind is dict:
-            line = _object(row)
-        elif hasattr(kind, "__dataclass_fields__"):
-            line = _object(_fields_of(row, kind.__dataclass_fields__))
-        else:
-            raise PluginError("invalid", "a row is a dict or a dataclass, not %s" % kind.__name__)
-        _rows.append(line)
-        _waiting += len(line) + 1
-        if _waiting >= _BATCH_CHARACTERS:
-            _flush()
-
-
-def _flush():
-    if _rows:
-        batch = "\n".join(_rows) + "\n"
-        _forget()
-        host_call("emit", batch)
-
-
-def _forget():
-    global _waiting
-    _rows.clear()
-    _waiting = 0
 
 
 def emit_csv(text):

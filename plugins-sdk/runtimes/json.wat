@@ -1,7 +1,8 @@
-;; A buffer that JSON is written into: numbers, texts, days. It knows nothing of the engine but its memory.
+;; A buffer that JSON is written into: numbers, texts, times. It knows nothing of the interpreter but its memory.
 (module
-  (import "q" "memory" (memory 1))
-  (import "q" "realloc" (func $realloc (param i32 i32) (result i32)))
+  (import "engine" "memory" (memory 1))
+  (import "engine" "malloc" (func $malloc (param i32) (result i32)))
+  (import "engine" "free" (func $free (param i32)))
 
   (global $buffer (export "buffer") (mut i32) (i32.const 0))
   (global $length (export "length") (mut i32) (i32.const 0))
@@ -14,13 +15,16 @@
 
   ;; Room for so many more bytes. Memory that cannot grow is a trap, as everywhere in the glue.
   (func $room (export "room") (param $more i32)
-    (local $needed i32)
+    (local $needed i32) (local $to i32)
     (local.set $needed (i32.add (global.get $length) (local.get $more)))
     (if (i32.le_u (local.get $needed) (global.get $capacity)) (then (return)))
     (local.set $needed (i32.shl (local.get $needed) (i32.const 1)))
     (if (i32.lt_u (local.get $needed) (i32.const 1024)) (then (local.set $needed (i32.const 1024))))
-    (global.set $buffer (call $realloc (global.get $buffer) (local.get $needed)))
-    (if (i32.eqz (global.get $buffer)) (then (unreachable)))
+    (local.set $to (call $malloc (local.get $needed)))
+    (if (i32.eqz (local.get $to)) (then (unreachable)))
+    (memory.copy (local.get $to) (global.get $buffer) (global.get $length))
+    (if (global.get $buffer) (then (call $free (global.get $buffer))))
+    (global.set $buffer (local.get $to))
     (global.set $capacity (local.get $needed)))
 
   (func $end (export "end") (result i32) (i32.add (global.get $buffer) (global.get $length)))
