@@ -3,6 +3,7 @@ package millrace
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -21,8 +22,11 @@ type Pipe struct {
 
 // WindowCall is what every call around the window [Begin, End) of a pipe knows.
 type WindowCall struct {
-	Pipe       Pipe      `json:"pipe"`
+	Pipe Pipe `json:"pipe"`
+	// On an axis of integers both are zero: see Integers and Unsigned.
 	Begin, End time.Time `json:"-"`
+	// From and To are Begin and End as they came: RFC 3339, or decimal integers.
+	From, To string `json:"-"`
 	// Attempt is 1 on the first try. For information only.
 	Attempt int `json:"attempt"`
 
@@ -32,14 +36,37 @@ type WindowCall struct {
 // windowInput is how the calls around a window come.
 type windowInput struct {
 	WindowCall
-	Begin, End     time.Time
+	Begin, End     string
 	Config, Cursor json.RawMessage
 }
 
 func (in *windowInput) window() WindowCall {
 	call := in.WindowCall
-	call.Begin, call.End, call.config = in.Begin, in.End, in.Config
+	call.From, call.To, call.config = in.Begin, in.End, in.Config
+	// What is no time is an integer: the zero time then.
+	call.Begin, _ = time.Parse(time.RFC3339Nano, in.Begin)
+	call.End, _ = time.Parse(time.RFC3339Nano, in.End)
 	return call
+}
+
+// Integers is the window [begin, end) of a pipe whose axis is an int64 column; false for any other.
+func (c *WindowCall) Integers() (begin, end int64, ok bool) {
+	begin, noBegin := strconv.ParseInt(c.From, 10, 64)
+	end, noEnd := strconv.ParseInt(c.To, 10, 64)
+	return begin, end, noBegin == nil && noEnd == nil
+}
+
+// HasInteger tells whether an integer lies in the window of a pipe whose axis is an int64 column.
+func (c *WindowCall) HasInteger(position int64) bool {
+	begin, end, ok := c.Integers()
+	return ok && position >= begin && position < end
+}
+
+// Unsigned is the same where the axis is an uint64 column.
+func (c *WindowCall) Unsigned() (begin, end uint64, ok bool) {
+	begin, noBegin := strconv.ParseUint(c.From, 10, 64)
+	end, noEnd := strconv.ParseUint(c.To, 10, 64)
+	return begin, end, noBegin == nil && noEnd == nil
 }
 
 // EmitCall is a window whose rows can be sent as they come.
@@ -171,6 +198,10 @@ func (c *FetchCall) Next(cursor any) { c.next = cursor }
 
 // Watermark says how far the source is known to be complete.
 func (c *FetchCall) Watermark(t time.Time) { c.watermark = FormatTime(t) }
+
+// WatermarkInteger says the same on an axis of integers: the one behind the last, in decimal. All windows before it are
+// asked for at once; without it, one after another until one is empty.
+func (c *FetchCall) WatermarkInteger(position string) { c.watermark = position }
 
 // NoData says that the source has nothing for this window, and that is fine.
 func (c *EmitCall) NoData() error { c.status = "no_data"; return nil }

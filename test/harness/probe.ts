@@ -22,6 +22,8 @@ export interface ProbeOptions {
   readonly refusesBadJson?: boolean;
   /** How the probe writes random bytes. Default: base64. */
   readonly randomIn?: "base64" | "hex";
+  /** Its calls have the windows of an axis of integers in a type of its own. */
+  readonly integers?: boolean;
   /** Text that the language prints lands in the log. */
   readonly prints?: boolean;
 }
@@ -68,6 +70,18 @@ export function describeProbe(language: string, options: ProbeOptions): void {
       expect(lines).toHaveLength(10_000);
       expect(lines.map((line) => JSON.parse(line))).toEqual(json.rows);
       expect(emitted.asked.filter((a) => a.name === "emit").length).toBeGreaterThan(1);
+    });
+
+    test.runIf(options.integers)("windows on an axis of integers, to the last digit", async () => {
+      for (const [begin, end, watermark] of [
+        ["9007199254740993", "9223372036854775806", "9223372036854775807"],
+        ["-5", "5", "6"],
+      ]) {
+        const { json, error, text } = await fetch({ mode: "integers" }, { begin, end });
+        expect(error).toBeUndefined();
+        expect(json.rows).toEqual([{ begin, end, has: [true, false] }]);
+        expect(text).toMatch(new RegExp(`"watermark": ?"?${watermark}\\b`));
+      }
     });
 
     test("checkpoints, and what comes after one", async () => {

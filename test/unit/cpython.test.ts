@@ -82,6 +82,7 @@ async function buildSource(source: string, runtime: string): Promise<Built> {
 }
 
 describeProbe("cpython", {
+  integers: true,
   build: buildProbe,
   prints: true,
   keepsDigits: false,

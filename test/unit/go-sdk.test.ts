@@ -21,6 +21,7 @@ const test = alwaysTest.skipIf(missing.length > 0);
 
 if (!missing.length)
   describeProbe("go", {
+    integers: true,
     build: () => buildPlugin(join(PLUGINS, "probe-go")),
     prints: true,
     crash: { outcome: "guest_error", code: "panicked", message: /index out of range/ },

@@ -17,6 +17,7 @@ const SDK = join(import.meta.dirname, "../../plugins-sdk/python");
 const BUILD_TIMEOUT_MS = 120_000;
 
 describeProbe("python", {
+  integers: true,
   build: () => buildPlugin(PROBE),
   prints: true,
   keepsDigits: false,

@@ -19,6 +19,7 @@ const test = alwaysTest.skipIf(missing.length > 0);
 
 if (!missing.length) {
   describeProbe("rust", {
+    integers: true,
     build: () => buildPlugin(join(PLUGINS, "probe-rust")),
     randomIn: "hex",
     crash: { outcome: "guest_error", code: "panicked", message: /index out of bounds.*lib\.rs:\d+/ },

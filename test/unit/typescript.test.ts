@@ -21,6 +21,7 @@ const SDK = join(import.meta.dirname, "../../plugins-sdk/typescript");
 const BUILD_TIMEOUT_MS = 120_000;
 
 describeProbe("typescript", {
+  integers: true,
   build: () => buildPlugin(join(PLUGINS, "probe-typescript")),
   prints: true,
   keepsDigits: false,

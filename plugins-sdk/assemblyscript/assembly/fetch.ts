@@ -47,7 +47,11 @@ export class Window {
 export class FetchCall {
   readonly pipe: Pipe;
   readonly config: Json;
+  /** On an axis of integers it is `NO_TIME` on both sides: see `begin` and `end`. */
   readonly window: Window;
+  /** As they came: RFC 3339, or decimal integers, for which there are `I64.parseInt` and `U64.parseInt`. */
+  readonly begin: string;
+  readonly end: string;
   /** What the last checkpoint of this run saved, or the `next` of the call before; missing or null at the start. */
   readonly cursor: Json;
   /** 1 on the first try. For information only. */
@@ -59,7 +63,9 @@ export class FetchCall {
   constructor(input: Json) {
     this.pipe = new Pipe(input.get("pipe"));
     this.config = input.get("config");
-    this.window = new Window(parseTime(input.get("begin").asText()), parseTime(input.get("end").asText()));
+    this.begin = input.get("begin").asText();
+    this.end = input.get("end").asText();
+    this.window = new Window(parseTime(this.begin), parseTime(this.end));
     this.cursor = input.get("cursor");
     this.attempt = <i32>input.get("attempt").asInteger(1);
   }
@@ -73,7 +79,7 @@ export class FetchCall {
     this.nextCursor = cursor;
     return this;
   }
-  /** How far the source is known to be complete (RFC 3339). */
+  /** How far the source is known to be complete: RFC 3339, or on an axis of integers the one behind the last. */
   watermark(time: string): this {
     this.mark = time;
     return this;

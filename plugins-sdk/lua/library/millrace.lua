@@ -4,6 +4,15 @@
 ---@class millrace
 local millrace = {}
 
+---@class millrace.Range A window of a pipe whose axis is an integer column. Begin inclusive, end exclusive.
+---@field from integer? Nil when it has more than 63 bits: `begin` of the call has all its digits.
+---@field to integer?
+local Range = {}
+--- Whether an integer lies inside.
+---@param position integer
+---@return boolean
+function Range:has(position) end
+
 ---@class millrace.Window Begin inclusive, end exclusive.
 ---@field from number Seconds since the epoch; an integer when it is whole.
 ---@field to number
@@ -29,7 +38,8 @@ function Window:days() end
 ---@field pipe millrace.Pipe
 ---@field config table<string, any>
 ---@field begin string RFC 3339. The end is `call["end"]`.
----@field window millrace.Window
+---@field window millrace.Window? Nil on an axis of integers.
+---@field range millrace.Range? Nil on an axis of time.
 ---@field cursor any What the last checkpoint saved, or the `next` of the call before; nil at the start.
 ---@field attempt integer
 

@@ -25,6 +25,13 @@ class Window:
     def has(self, when: str | float) -> bool: ...
     def days(self) -> Iterator[str]: ...
 
+class IntegerRange:
+    """A window of a pipe whose axis is an integer column. Begin inclusive, end exclusive."""
+
+    begin: int
+    end: int
+    def has(self, position: int | str) -> bool: ...
+
 class _Fields:
     fields: dict[str, Any]
     def __getattr__(self, name: str) -> Any: ...
@@ -37,6 +44,9 @@ class FetchCall(_Fields):
     begin: str
     end: str
     window: Window
+    """Raises on an axis of integers."""
+    range: IntegerRange
+    """Raises on an axis of time."""
     cursor: Any
     attempt: int
 

@@ -31,14 +31,32 @@ impl Pipe {
     }
 }
 
+/// A window of a pipe whose axis is an integer column: wide enough for signed and unsigned ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntegerRange {
+    /// Inclusive.
+    pub begin: i128,
+    /// Exclusive.
+    pub end: i128,
+}
+
+impl IntegerRange {
+    /// Whether an integer lies in the window.
+    pub fn has(&self, position: impl Into<i128>) -> bool {
+        (self.begin..self.end).contains(&position.into())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct FetchCall {
     pub pipe: Pipe,
     pub config: Json,
-    /// Inclusive.
+    /// Inclusive. On an axis of integers this and `end` are 1970, and `range` is what is asked for.
     pub begin: Time,
     /// Exclusive.
     pub end: Time,
+    /// On an axis of integers; `None` on an axis of time.
+    pub range: Option<IntegerRange>,
     /// What the last checkpoint of this run saved, or the `next` of the call before; null at the start.
     pub cursor: Json,
     /// 1 on the first try. For information only.
@@ -53,8 +71,13 @@ impl Call for FetchCall {
 
 impl FetchCall {
     pub(crate) fn of(json: &Json) -> Result<FetchCall> {
+        let text = |name: &str| json.get(name).as_str().unwrap_or("");
+        let range = match (text("begin").parse::<i128>(), text("end").parse::<i128>()) {
+            (Ok(begin), Ok(end)) => Some(IntegerRange { begin, end }),
+            _ => None,
+        };
         let time = |name: &str| {
-            let text = json.get(name).as_str().unwrap_or("");
+            let text = if range.is_some() { "1970-01-01" } else { text(name) };
             Time::parse(text).ok_or_else(|| Error::new("bad_input", format!("{name} is no time: {text:?}")))
         };
         Ok(FetchCall {
@@ -62,6 +85,7 @@ impl FetchCall {
             config: json.get("config").clone(),
             begin: time("begin")?,
             end: time("end")?,
+            range,
             cursor: json.get("cursor").clone(),
             attempt: json.get("attempt").as_i64().unwrap_or(1),
         })
@@ -111,6 +135,12 @@ impl Fetched {
     /// How far the source is known to be complete.
     pub fn watermark(mut self, time: Time) -> Fetched {
         self.fields.set("watermark", time);
+        self
+    }
+    /// The same on an axis of integers: the one behind the last. All windows before it are asked for at once; without
+    /// it, one after another until one is empty.
+    pub fn watermark_integer(mut self, position: impl Into<i128>) -> Fetched {
+        self.fields.set("watermark", position.into().to_string());
         self
     }
 }

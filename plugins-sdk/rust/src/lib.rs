@@ -36,7 +36,7 @@ mod time;
 pub use abi::{input, now_ms, random, run_export};
 pub use context::{Document, Documents, EnrichCall};
 pub use error::{Error, Result};
-pub use fetch::{Emitter, FetchCall, Fetched, Pipe, RegisterCall, Registered, Rows};
+pub use fetch::{Emitter, FetchCall, Fetched, IntegerRange, Pipe, RegisterCall, Registered, Rows};
 pub use host::{Metric, call, call_function, call_function_within, checkpoint, emit_arrow, emit_csv, log, log_with};
 pub use host::{placeholder, progress, publish, query, secret, sleep};
 pub use http::{Request, Response, get};

@@ -1,6 +1,6 @@
 //! `sync`: a window whose rows the plugin writes itself. `before_sync` and `after_sync`: hooks around each window.
 
-use crate::{Call, Emitter, FetchCall, Json, Object, Output, Pipe, Result, Time};
+use crate::{Call, Emitter, FetchCall, IntegerRange, Json, Object, Output, Pipe, Result, Time};
 
 /// Rows go by an `emitter`, `emit_csv` or `emit_arrow`; how far it is, by `checkpoint`.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct SyncCall {
     pub begin: Time,
     /// Exclusive.
     pub end: Time,
+    /// On an axis of integers; `None` on an axis of time.
+    pub range: Option<IntegerRange>,
     /// What the last checkpoint of this run saved; null at the start.
     pub cursor: Json,
     /// 1 on the first try. For information only.
@@ -19,8 +21,8 @@ pub struct SyncCall {
 
 impl Call for SyncCall {
     fn read(input: Vec<u8>) -> Result<SyncCall> {
-        let FetchCall { pipe, config, begin, end, cursor, attempt } = FetchCall::read(input)?;
-        Ok(SyncCall { pipe, config, begin, end, cursor, attempt })
+        let FetchCall { pipe, config, begin, end, range, cursor, attempt } = FetchCall::read(input)?;
+        Ok(SyncCall { pipe, config, begin, end, range, cursor, attempt })
     }
 }
 
@@ -68,13 +70,15 @@ pub struct BeforeSyncCall {
     pub begin: Time,
     /// Exclusive.
     pub end: Time,
+    /// On an axis of integers; `None` on an axis of time.
+    pub range: Option<IntegerRange>,
     pub attempt: i64,
 }
 
 impl Call for BeforeSyncCall {
     fn read(input: Vec<u8>) -> Result<BeforeSyncCall> {
-        let FetchCall { pipe, config, begin, end, attempt, .. } = FetchCall::read(input)?;
-        Ok(BeforeSyncCall { pipe, config, begin, end, attempt })
+        let FetchCall { pipe, config, begin, end, range, attempt, .. } = FetchCall::read(input)?;
+        Ok(BeforeSyncCall { pipe, config, begin, end, range, attempt })
     }
 }
 
@@ -106,6 +110,8 @@ pub struct AfterSyncCall {
     pub begin: Time,
     /// Exclusive.
     pub end: Time,
+    /// On an axis of integers; `None` on an axis of time.
+    pub range: Option<IntegerRange>,
     pub attempt: i64,
     /// `ok`, `no_data`, `not_modified`, `partial`, or how the last attempt failed.
     pub outcome: String,
@@ -120,11 +126,11 @@ pub struct AfterSyncCall {
 impl Call for AfterSyncCall {
     fn read(input: Vec<u8>) -> Result<AfterSyncCall> {
         let json = Json::parse(&input)?;
-        let FetchCall { pipe, config, begin, end, attempt, .. } = FetchCall::of(&json)?;
+        let FetchCall { pipe, config, begin, end, range, attempt, .. } = FetchCall::of(&json)?;
         let text = |name: &str| json.get(name).as_str().unwrap_or("").to_owned();
         let (outcome, message, run) = (text("outcome"), text("message"), text("run"));
         let rows = json.get("rows").as_i64().unwrap_or(0);
-        Ok(AfterSyncCall { pipe, config, begin, end, attempt, outcome, rows, message, run })
+        Ok(AfterSyncCall { pipe, config, begin, end, range, attempt, outcome, rows, message, run })
     }
 }
 

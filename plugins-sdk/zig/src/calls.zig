@@ -30,6 +30,23 @@ const Batch = struct {
     }
 };
 
+/// A window of a pipe whose axis is an integer column: wide enough for signed and unsigned ones.
+pub const IntegerRange = struct {
+    /// Inclusive.
+    begin: i128,
+    /// Exclusive.
+    end: i128,
+
+    fn parse(begin: []const u8, end: []const u8) ?IntegerRange {
+        const from = std.fmt.parseInt(i128, begin, 10) catch return null;
+        const to = std.fmt.parseInt(i128, end, 10) catch return null;
+        return .{ .begin = from, .end = to };
+    }
+    pub fn has(self: IntegerRange, position: i128) bool {
+        return position >= self.begin and position < self.end;
+    }
+};
+
 /// One call for the rows of the window [begin, end) of a pipe.
 pub const Fetch = struct {
     json: Json,
@@ -37,6 +54,8 @@ pub const Fetch = struct {
     config: Json,
     begin: Time,
     end: Time,
+    /// On an axis of integers, where `begin` and `end` are 1970; null on an axis of time.
+    range: ?IntegerRange,
     /// What the last checkpoint saved, or the `next` of the call before; null at the start.
     cursor: Json,
     status: []const u8 = "ok",
@@ -52,6 +71,7 @@ pub const Fetch = struct {
             .config = json.get("config"),
             .begin = Time.parse(json.get("begin").text("")) orelse none,
             .end = Time.parse(json.get("end").text("")) orelse none,
+            .range = IntegerRange.parse(json.get("begin").text(""), json.get("end").text("")),
             .cursor = json.get("cursor"),
         };
     }

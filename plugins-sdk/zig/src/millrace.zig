@@ -67,6 +67,7 @@ pub const BeforeSync = calls.BeforeSync;
 pub const Discover = calls.Discover;
 pub const Enrich = calls.Enrich;
 pub const Fetch = calls.Fetch;
+pub const IntegerRange = calls.IntegerRange;
 pub const Poll = calls.Poll;
 pub const Register = calls.Register;
 pub const Route = calls.Route;

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"millrace"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -99,6 +100,14 @@ func rows(run *millrace.FetchCall) error {
 			run.Next(page + 1)
 		}
 		return run.Add(rowAt(run, page, 3))
+	case "integers":
+		begin, end, ok := run.Integers()
+		if !ok {
+			return millrace.Fail("bad_input", "no integers")
+		}
+		run.WatermarkInteger(strconv.FormatInt(end+1, 10))
+		has := []bool{run.HasInteger(begin), run.HasInteger(end)}
+		return run.Add(map[string]any{"begin": run.From, "end": run.To, "has": has})
 	}
 	for i := range config.Rows {
 		if err := run.Add(rowAt(run, i, config.Rows)); err != nil {

@@ -41,8 +41,11 @@ typedef struct mr_fetch {
   int32_t attempt;
   /** Set it to JSON when there is more in this window: the host calls again with it as the cursor. */
   const char *next;
-  /** Set it to how far the source is known to be complete (RFC 3339). */
+  /** Set it to how far the source is known to be complete: RFC 3339, or an integer behind the last in decimal. */
   const char *watermark;
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no begin_us and end_us. */
+  const char *begin;
+  const char *end;
 } mr_fetch;
 
 MR_API mr_fetch mr_fetch_read(void) {
@@ -56,6 +59,8 @@ MR_API mr_fetch mr_fetch_read(void) {
       (int32_t)mr_integer(mr_get(input, "attempt"), 1),
       0,
       0,
+      mr_text(mr_get(input, "begin"), ""),
+      mr_text(mr_get(input, "end"), ""),
   };
   return run;
 }

@@ -133,13 +133,20 @@ local SHAPES = {
   after_sync = function(value) return value or {} end,
 }
 
+-- On an axis of time a call has a `window`, on one of integers a `range`.
+local function place(asked)
+  local from, to = asked.begin, asked["end"]
+  if find(from, "^%-?%d+$") and find(to, "^%-?%d+$") then asked.range = range_of(from, to)
+  else asked.window = window_of(from, to) end
+end
+
 local function run(index)
   local name = names[index]
   local ok, asked = pcall(decode, native(INPUT))
   if not ok then fail("refused", "the input is " .. asked) end
   if not find(name, PREFIX) and type(asked) == "table" then
     setmetatable(asked, Call)
-    if asked.begin and asked["end"] then asked.window = window_of(asked.begin, asked["end"]) end
+    if asked.begin and asked["end"] then place(asked) end
     asked.config, asked.context = asked.config or {}, asked.context or {}
   end
   local value

@@ -121,6 +121,21 @@ os = {
   end,
 }
 
+-- A window of a pipe whose axis is an integer column. Begin inclusive, end exclusive. Integers here have 64 bits and a
+-- sign: of a greater one `from` or `to` is nil, and `call.begin` and `call["end"]` have all its digits.
+local Range = { __name = "millrace.range" }
+Range.__index = Range
+
+local function range_of(from, to)
+  return setmetatable({ from = math.tointeger(from), to = math.tointeger(to) }, Range)
+end
+
+-- Whether an integer lies inside.
+function Range:has(position)
+  local at = assert(math.tointeger(position), "no integer")
+  return at >= self.from and at < self.to
+end
+
 -- Begin inclusive, end exclusive. `first_day` and `last_day` are the days that it touches, as "2012-01-31".
 local Window = { __name = "millrace.window" }
 Window.__index = Window

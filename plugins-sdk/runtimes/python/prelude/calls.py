@@ -100,6 +100,27 @@ class Window:
             at += _DAY
 
 
+class IntegerRange:
+    """A window of a pipe whose axis is an integer column."""
+
+    def __init__(self, begin, end):
+        self.begin = int(begin)
+        self.end = int(end)
+
+    def has(self, position):
+        return self.begin <= int(position) < self.end
+
+
+def _place(fields, name):
+    integers = all(fields[end].lstrip("-").isdigit() for end in ("begin", "end"))
+    there = "range" if integers else "window"
+    if name != there:
+        axis = "integers" if integers else "time"
+        raise PluginError("no_such_axis", "the axis of this pipe is %s: use call.%s" % (axis, there))
+    value = fields[name] = (IntegerRange if integers else Window)(fields["begin"], fields["end"])
+    return value
+
+
 class _Fields:
     """The fields of a call, as attributes and as items."""
 
@@ -126,8 +147,8 @@ class _Call(_Fields):
             return _Fields(value)
         if name in ("config", "context"):
             return value or {}
-        if name == "window" and value is None:
-            value = self.fields["window"] = Window(self.fields["begin"], self.fields["end"])
+        if name in ("window", "range") and value is None and "begin" in self.fields:
+            return _place(self.fields, name)
         return value
 
     def bytes(self):

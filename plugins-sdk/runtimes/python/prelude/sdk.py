@@ -6,6 +6,7 @@ _sdk = _Module(
         "PluginError": PluginError,
         "Reply": Reply,
         "SocketReply": SocketReply,
+        "IntegerRange": IntegerRange,
         "Window": Window,
         "call": call,
         "checkpoint": checkpoint,

@@ -55,6 +55,11 @@ local function fetch(call)
     local page = call.cursor or 0
     return { rows = { rows.one(call, page, 3) }, next = page < 2 and page + 1 or nil }
   end
+  if mode == "integers" then
+    local from, to = call.range.from, call.range.to
+    local told = { begin = tostring(from), ["end"] = tostring(to), has = { call.range:has(from), call.range:has(to) } }
+    return { rows = { told }, watermark = tostring(to + 1) }
+  end
   return { status = "ok", rows = rows.some(call, 0, count - 1, count) }
 end
 

@@ -83,6 +83,10 @@ def fetch(call):
     if mode == "page":
         page = call.cursor or 0
         return {"rows": [row(call, page, 3)], "next": page + 1 if page < 2 else None}
+    if mode == "integers":
+        begin, end = call.range.begin, call.range.end
+        rows = [{"begin": str(begin), "end": str(end), "has": [call.range.has(begin), call.range.has(end)]}]
+        return {"rows": rows, "watermark": str(end + 1)}
     return {"status": "ok", "rows": [row(call, i, count) for i in range(count)]}
 
 

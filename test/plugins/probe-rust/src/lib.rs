@@ -42,6 +42,13 @@ fn rows(run: FetchCall) -> Result<Fetched> {
             let done = rows.ok()?;
             return Ok(if page < 2 { done.next(page + 1) } else { done });
         }
+        "integers" => {
+            let range = run.range.ok_or_else(|| Error::new("bad_input", "no integers"))?;
+            let has = vec![Json::from(range.has(range.begin)), Json::from(range.has(range.end))];
+            let ends = Object::new().with("begin", range.begin.to_string()).with("end", range.end.to_string());
+            rows.add(ends.with("has", has));
+            return Ok(rows.ok()?.watermark_integer(range.end + 1));
+        }
         _ => (0..count).for_each(|i| rows.add(row(&run, i, count))),
     }
     rows.ok()

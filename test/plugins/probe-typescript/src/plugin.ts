@@ -88,6 +88,11 @@ export function fetch(run: FetchCall<Config>) {
       const page = Number(run.cursor ?? 0);
       return { rows: [row(run, page, 3)], ...(page < 2 && { next: page + 1 }) };
     }
+    case "integers": {
+      const { begin, end } = run.range;
+      const rows = [{ begin: String(begin), end: String(end), has: [begin, end].map((at) => run.range.has(at)) }];
+      return { rows, watermark: end + 1n };
+    }
     default:
       return { status: "ok", rows: Array.from({ length: count }, (_, i) => row(run, i, count)) };
   }
