@@ -1,5 +1,6 @@
 /** The catalogue stream as changes of named entities, for whoever keeps a mirror of it. */
 import type { WatchCatalogResponse } from "./gen/millrace/registry/v1/catalog_service.ts";
+import type { Resource } from "./gen/millrace/registry/v1/resource.ts";
 
 type Change = NonNullable<WatchCatalogResponse["change"]>;
 
@@ -52,3 +53,8 @@ export const RESOURCE_VARIABLE = {
     origin: "string",
   },
 } as const;
+
+/** What a filter is asked about a resource. */
+export function filteredFields({ name, id, site, class: kind, subclass, type, endpoint, labels, origin }: Resource) {
+  return { name, id, site, class: kind, subclass, type, endpoint, labels, origin };
+}

@@ -7,6 +7,10 @@ import { type Codec, restJson } from "./rest-json.ts";
 import { detail, table } from "./terminal.ts";
 
 export const PAGE = { pageSize: 1_000 };
+const NARROWING = {
+  tags: tagsFlag,
+  filter: { type: "string", doc: "only those for which this CEL holds, such as 'resource.site == \"north\"'" },
+} as const;
 /** A deletion waits until running work has drained. */
 export const DELETE_DEADLINE_MS = 120_000;
 
@@ -20,8 +24,8 @@ export interface Collection<T extends { readonly name: string }> {
   readonly type: string;
   readonly codec: Codec<T>;
   readonly columns: Readonly<Record<string, (item: T) => unknown>>;
-  /** Whether its list takes a selector. */
-  readonly selectable?: boolean;
+  /** By what its list is narrowed: tags, or a condition in CEL. */
+  readonly narrowed?: "tags" | "filter";
   list(
     api: Api,
     pageToken: string,
@@ -69,10 +73,12 @@ export function commandsOf<T extends { readonly name: string }>(collection: Coll
       path: `${noun} list`,
       args: "",
       doc: `Lists ${lists}.`,
-      flags: collection.selectable ? { tags: tagsFlag } : {},
+      flags: collection.narrowed ? { [collection.narrowed]: NARROWING[collection.narrowed] } : {},
       async run(invocation) {
         using api = apiOf(invocation);
-        const all = await pages((pageToken) => collection.list(api, pageToken, textOf(invocation.flags.tags)));
+        const all = await pages((pageToken) =>
+          collection.list(api, pageToken, textOf(invocation.flags[collection.narrowed ?? ""])),
+        );
         const items = all.flatMap((page) => page.items);
         const heads = collection.besideHeads ?? [];
         const beside = invocation.terminal.json ? undefined : await lookBeside(api, items);

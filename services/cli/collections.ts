@@ -69,7 +69,7 @@ const instances: Collection<Instance> = {
     state: (i) => enumName(InstanceState, i.state),
     reason: (i) => firstLine(i.stateReason),
   },
-  selectable: true,
+  narrowed: "tags",
   async list(api, pageToken, filter) {
     const page = await api.call(InstancesService.listInstances, { ...PAGE, pageToken, filter });
     return { items: page.instances, nextPageToken: page.nextPageToken };
@@ -105,7 +105,7 @@ const pipes: Collection<Pipe> = {
     tags: (p) => p.tags.join(" "),
     reason: (p) => firstLine(p.stateReason),
   },
-  selectable: true,
+  narrowed: "tags",
   async list(api, pageToken, filter) {
     const page = await api.call(PipesService.listPipes, { ...PAGE, pageToken, filter });
     return { items: page.pipes, nextPageToken: page.nextPageToken };
@@ -143,7 +143,7 @@ const pollers: Collection<Poller> = {
     schedule: (p) => p.schedule,
     filter: (p) => p.filter,
   },
-  selectable: true,
+  narrowed: "tags",
   async list(api, pageToken, filter) {
     const page = await api.call(PollersService.listPollers, { ...PAGE, pageToken, filter });
     return { items: page.pollers, nextPageToken: page.nextPageToken };
@@ -168,10 +168,12 @@ const resources: Collection<Resource> = {
     type: (r) => r.type,
     id: (r) => r.id,
     endpoint: (r) => r.endpoint,
+    site: (r) => r.site,
     origin: (r) => bare(r.origin),
   },
-  async list(api, pageToken) {
-    const page = await api.call(ResourcesService.listResources, { ...PAGE, pageToken });
+  narrowed: "filter",
+  async list(api, pageToken, filter) {
+    const page = await api.call(ResourcesService.listResources, { ...PAGE, pageToken, filter });
     return { items: page.resources, nextPageToken: page.nextPageToken };
   },
   get: async (api, name) => (await api.call(ResourcesService.getResource, { name })).resource,

@@ -1,10 +1,12 @@
 /** Resources: what can be polled, made by hand or found by a discovery. */
+import { filteredFields, RESOURCE_VARIABLE } from "../../proto/catalog.ts";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import type { ResourcesServer } from "../../proto/gen/millrace/registry/v1/resource_service.ts";
 import { Fault, type Mistake } from "../kit/fault.ts";
 import type { Methods } from "../kit/grpc.ts";
 import { pause } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
+import { compilePredicate } from "../kit/predicate.ts";
 import { changedFields, keeperMistakes } from "./masks.ts";
 import { nameMistakes } from "./names.ts";
 import { pageOf } from "./paging.ts";
@@ -34,7 +36,9 @@ export function resourceMethods(store: Store): Methods<ResourcesServer> {
     },
 
     async listResources(request) {
-      const { items, nextPageToken } = pageOf(await store.resources.list(), request);
+      const all = await store.resources.list();
+      const holds = request.filter && compilePredicate(request.filter, RESOURCE_VARIABLE, "filter");
+      const { items, nextPageToken } = pageOf(holds ? all.filter((one) => holds(filteredFields(one))) : all, request);
       return { resources: items, nextPageToken };
     },
 

@@ -1,5 +1,5 @@
 /** Which resources a poller picks. Pure. */
-import { RESOURCE_VARIABLE } from "../../proto/catalog.ts";
+import { filteredFields, RESOURCE_VARIABLE } from "../../proto/catalog.ts";
 import type { Resource } from "../../proto/gen/millrace/registry/v1/resource.ts";
 import { compilePredicate } from "../kit/predicate.ts";
 
@@ -14,6 +14,5 @@ export const discoveredBy =
 /** Errors: `invalid`, naming `field`, for what is not a condition over `resource`. */
 export function compileFilter(expression: string, field: string): ResourceFilter {
   const holds = compilePredicate(expression, RESOURCE_VARIABLE, field);
-  return ({ name, id, site, class: kind, subclass, type, endpoint, labels, origin }) =>
-    holds({ name, id, site, class: kind, subclass, type, endpoint, labels, origin });
+  return (resource) => holds(filteredFields(resource));
 }

@@ -177,14 +177,24 @@ describe.each([
     const replace = (resources: Resource[], complete = true) =>
       registry.call(ResourcesService.replaceResources, { origin: "instances/weather", resources, complete });
     const list = async () =>
-      (await registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "" })).resources.map((r) => r.id);
+      (await registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "", filter: "" })).resources.map(
+        (r) => r.id,
+      );
     expect(await replace(found(["a", "b", "c", "d", "e", "f"]))).toEqual({ created: 6, updated: 0, removed: 0 });
     await expect(replace(found(["a"]))).rejects.toMatchObject({ code: "precondition" });
     expect(await list()).toHaveLength(6);
+    const some = async (filter: string) =>
+      (await registry.call(ResourcesService.listResources, { pageSize: 2, pageToken: "", filter })).resources;
+    const picked = await some('resource.id in ["b", "e", "f", "x"] && resource.origin == "instances/weather"');
+    expect(picked.map(({ id }) => id)).toEqual(["b", "e"]);
+    await expect(some("resource.colour == 1")).rejects.toMatchObject({
+      code: "invalid",
+      mistakes: [{ field: "filter" }],
+    });
     expect(await replace(found(["a", "b", "c", "d"]))).toEqual({ created: 0, updated: 0, removed: 2 });
     expect(await replace(found(["a"], "1s"), false)).toEqual({ created: 0, updated: 1, removed: 0 });
     await until("a is forgotten", async () => !(await list()).includes("a"));
-    const own = await registry.call(ResourcesService.listResources, { pageSize: 1, pageToken: "" });
+    const own = await registry.call(ResourcesService.listResources, { pageSize: 1, pageToken: "", filter: "" });
     const theirs = { resource: { ...own.resources[0]!, type: "x" }, updateMask: [] };
     await expect(registry.call(ResourcesService.updateResource, theirs)).rejects.toMatchObject({
       code: "precondition",
@@ -223,7 +233,7 @@ describe.each([
     await lock.release();
     await deletion;
     await expect(getPipe(registry, pipe.name)).rejects.toMatchObject({ code: "not_found" });
-    const rest = await registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "" });
+    const rest = await registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "", filter: "" });
     expect(rest.resources).toEqual([]);
     await expect(registry.call(PluginsService.getPlugin, { name: "plugins/weather" })).rejects.toMatchObject({
       code: "not_found",

@@ -72,7 +72,7 @@ async function ground(open: () => Promise<BusGround> = embeddedGround, scheduled
   return {
     ...{ bus, results, at, http: gateway.http, grpc: gateway.grpc },
     async resources() {
-      const page = { pageSize: 0, pageToken: "" };
+      const page = { pageSize: 0, pageToken: "", filter: "" };
       const { resources } = await registry.call(ResourcesService.listResources, page as never);
       return resources;
     },

@@ -169,7 +169,7 @@ test("discover tells the registry, poll stores metrics, and not too soon again",
   const finder = await g.at.poller("find", instance, PollerKind.DISCOVER);
   await g.at.send({ kind: JobKind.DISCOVER, runId: runIds.discover("find", "1"), instance, poller: finder.name });
   const found = await until("resources", async () => {
-    const page = await g.at.registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "" });
+    const page = await g.at.registry.call(ResourcesService.listResources, { pageSize: 0, pageToken: "", filter: "" });
     return page.resources.length === 2 && page.resources;
   });
   expect(found.map(({ id, type, origin, labels }) => [id, type, origin, labels.shelf])).toEqual([

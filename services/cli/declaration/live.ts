@@ -44,6 +44,7 @@ export async function readLive(api: Api): Promise<Live[]> {
       const { resources: items, nextPageToken } = await api.call(ResourcesService.listResources, {
         ...PAGE,
         pageToken,
+        filter: "",
       });
       return { items, nextPageToken };
     }),

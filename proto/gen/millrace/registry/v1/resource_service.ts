@@ -55,6 +55,11 @@ export interface ListResourcesRequest {
   pageSize: number;
   /** `next_page_token` of the page before; empty for the first. */
   pageToken: string;
+  /**
+   * Only those that a poller with this filter would pick: CEL over `resource`, such as `resource.site == "north"`.
+   * Empty: all.
+   */
+  filter: string;
 }
 
 /** A page of resources. */
@@ -352,7 +357,7 @@ export const GetResourceResponse: MessageFns<GetResourceResponse> = {
 };
 
 function createBaseListResourcesRequest(): ListResourcesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: "" };
 }
 
 export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
@@ -362,6 +367,9 @@ export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== "") {
+      writer.uint32(26).string(message.filter);
     }
     return writer;
   },
@@ -395,6 +403,14 @@ export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -414,6 +430,7 @@ export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
     const message = createBaseListResourcesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? "";
     return message;
   },
 };
