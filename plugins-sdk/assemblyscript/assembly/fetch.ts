@@ -63,9 +63,11 @@ export class FetchCall {
   constructor(input: Json) {
     this.pipe = new Pipe(input.get("pipe"));
     this.config = input.get("config");
-    this.begin = input.get("begin").asText();
-    this.end = input.get("end").asText();
-    this.window = new Window(parseTime(this.begin), parseTime(this.end));
+    const begin = input.get("begin").asText();
+    const end = input.get("end").asText();
+    this.begin = begin;
+    this.end = end;
+    this.window = new Window(parseTime(begin), parseTime(end));
     this.cursor = input.get("cursor");
     this.attempt = <i32>input.get("attempt").asInteger(1);
   }
