@@ -163,7 +163,8 @@ export function pipeMethods(store: Store): Methods<PipesServer> {
         let mistakes: Mistake[] = [];
         const pipe = await store.pipes.change(name, etag, store.now(), async (current) => {
           const { instance, version } = await groundOf(store, current);
-          const answered = { ...current, registeredFor: fingerprint(current, instance) };
+          const { layer } = await referredIn(store, current);
+          const answered = { ...current, registeredFor: fingerprint(current, instance, layer) };
           const failed = (stateReason: string): Pipe =>
             current.state === PipeState.PAUSED ? answered : { ...answered, state: PipeState.ERROR, stateReason };
           if (failure !== "") return failed(`register failed: ${failure.slice(0, MAX_FAILURE_LENGTH)}`);

@@ -110,7 +110,7 @@ export function settledPipe(
     return failed(`version ${instance.runningVersion || "(none)"} of ${instance.plugin} has no fetch and no sync`);
   }
   if (broken.length) return failed(broken.join("\n"));
-  if (register && pipe.registeredFor !== fingerprint(pipe, instance)) {
+  if (register && pipe.registeredFor !== fingerprint(pipe, instance, layer)) {
     return { ...next, state: PipeState.PENDING, stateReason: "waits for register" };
   }
   const mistakes = [...fitMistakes(effective, "effective"), ...datasetMistakes(dataset, "effective.target")];
@@ -120,9 +120,14 @@ export function settledPipe(
   return { ...next, state: PipeState.ENABLED, stateReason: "" };
 }
 
-/** Names the inputs of `register`. */
-export function fingerprint({ parameters }: Pipe, { runningVersion, config }: Instance): string {
-  const inputs = JSON.stringify([runningVersion, config ?? {}, merge(parameters)]);
+/** Names the inputs of `register`; `layer` is what the pipe's references are worth. */
+export function fingerprint(
+  { parameters }: Pipe,
+  { runningVersion, config }: Instance,
+  layer: Referred["layer"],
+): string {
+  const referred = layer ? [layer] : [];
+  const inputs = JSON.stringify([runningVersion, config ?? {}, merge(parameters), ...referred]);
   return createHash("sha256").update(inputs).digest("hex").slice(0, 32);
 }
 

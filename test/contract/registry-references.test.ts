@@ -121,3 +121,24 @@ test("a change elsewhere that would lay fetched windows on another grid stops th
   expect(cut.mistakes[0]).toMatchObject({ field: "parameters.partition" });
   expect(cut.mistakes[0].problem).toContain("1 fetched windows have rows");
 });
+
+test("`register` is asked again when what a reference is worth has changed, and not when something else has", async () => {
+  await using at = await open();
+  const asks = { name: "asks", interfaces: { fetch: FETCH, register: {} } };
+  const bundle = bundleOf(asks, { "plugin.wasm": moduleOf("fetch", "register") });
+  await at.call(PluginsService.publishPlugin, { bundle, validateOnly: false });
+  await at.create("a", { columns: COLUMNS });
+  await at.create("b", { refs: { columns: "pipes/web.a" } }, "instances/asks");
+  const answer = async () => {
+    const { name, etag } = await at.get("asks.b");
+    await at.call(PipesService.registerPipe, { name, etag, defaults: undefined, failure: "" });
+    return (await at.get("asks.b")).state;
+  };
+  expect((await at.get("asks.b")).state).toBe(PipeState.PENDING);
+  expect(await answer()).toBe(PipeState.ENABLED);
+  await at.edit("web.a", { timeout: "5s" });
+  expect((await at.get("asks.b")).state).toBe(PipeState.ENABLED);
+  await at.edit("web.a", { columns: [...COLUMNS, { name: "more", type: "string" }] });
+  expect((await at.get("asks.b")).state).toBe(PipeState.PENDING);
+  expect(await answer()).toBe(PipeState.ENABLED);
+});
