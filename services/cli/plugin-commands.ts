@@ -97,6 +97,21 @@ export const pluginCommands: readonly Command[] = [
     },
   },
   {
+    path: "plugin delete-version",
+    args: "<plugin> <version>",
+    doc: "Deletes a version that no instance runs or is pinned to. The only version goes with `plugin delete`.",
+    flags: {},
+    async run(invocation) {
+      using api = apiOf(invocation);
+      const name = `${named("plugins", invocation.args[0])}/versions/${invocation.args[1]}`;
+      await api.call(PluginsService.deletePluginVersion, { name });
+      invocation.terminal.result(
+        () => ({ name }),
+        () => `${name} is deleted`,
+      );
+    },
+  },
+  {
     path: "instance create",
     args: "<plugin> <name>",
     doc: "Creates an instance of a plugin with a config and grants.",

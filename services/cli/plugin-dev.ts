@@ -33,6 +33,8 @@ const MAX_SHOWN_LINES = 20;
 const DAY = "1d";
 /** What a platform that is away or behind answers. */
 const AWAY = ["unavailable", "deadline", "exhausted"];
+/** Of those that a session publishes: what runs, and what ran before. */
+const KEPT_VERSIONS = 2;
 /** For a run that is at work as the pipe is to go. */
 const DROP_MS = 10_000;
 
@@ -73,6 +75,8 @@ class Session {
   #name = "";
   #digest = "";
   #madePipe: string | undefined;
+  /** Versions that this session published, oldest first. */
+  readonly #made: string[] = [];
   /** The version that runs now. */
   running: string | undefined;
 
@@ -117,6 +121,7 @@ class Session {
     const pinned = Instance.fromPartial({ name: instance, version, ...config });
     const answer = await this.#api.call(InstancesService.updateInstance, { instance: pinned, updateMask: mask });
     this.running = version;
+    this.#made.push(version);
     this.#digest = digest;
     const ms = (performance.now() - startedMs).toFixed(0);
     this.#terminal.note(`${built.name} ${version} runs, ${ms} ms after the change`);
@@ -126,6 +131,8 @@ class Session {
       return;
     }
     await this.#try(instance);
+    // What ran before this one may be at work still.
+    await this.#forget(KEPT_VERSIONS);
   }
 
   /** The build failed, or the platform did not take it: what ran before goes on. */
@@ -214,9 +221,22 @@ class Session {
         updateMask: ["version"],
       });
       this.#terminal.note(`${instance} runs ${now?.runningVersion} again`);
+      await this.#forget(0);
     } else if (!this.#plugins.has(this.#name)) {
       await api.call(PluginsService.deletePlugin, { name: `plugins/${this.#name}`, etag: "", cascade: true });
       this.#terminal.note(`${this.#name} is gone again; to keep it: millrace plugin publish`);
+    }
+  }
+
+  /** Deletes this session's versions but the newest; one that somebody else runs stays. */
+  async #forget(kept: number): Promise<void> {
+    while (this.#made.length > kept) {
+      const name = `plugins/${this.#name}/versions/${this.#made.shift()}`;
+      await this.#api.call(PluginsService.deletePluginVersion, { name }).catch((thrown) => {
+        const fault = Fault.from(thrown);
+        if (fault.code !== "precondition" && fault.code !== "not_found") throw fault;
+        this.#terminal.note(`${name} stays: ${fault.message}`);
+      });
     }
   }
 

@@ -11,7 +11,7 @@ import { idOf, pluginAndVersion, versionName } from "./names.ts";
 import { pageOf } from "./paging.ts";
 import { checkBundle, type DefaultGrants, draft, publish, refuseOtherBytes } from "./publishing.ts";
 import { quarantinesOf } from "./quarantines.ts";
-import { removePlugin } from "./removal.ts";
+import { removePlugin, removeVersion } from "./removal.ts";
 import { newestFirst, versionOf } from "./settling.ts";
 import { type Store, toTimestamp, versionsOf } from "./store.ts";
 
@@ -85,6 +85,11 @@ export function pluginMethods(store: Store, rules: PublishRules, closing: AbortS
 
     async deletePlugin({ name, etag, cascade }) {
       await removePlugin(store, name, { etag, cascade, signal: closing });
+      return {};
+    },
+
+    async deletePluginVersion({ name }) {
+      await removeVersion(store, name);
       return {};
     },
   };

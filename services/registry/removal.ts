@@ -1,13 +1,14 @@
 /** Taking things away: nobody starts anything new, what runs gets time to finish, then the entries go. */
 import { InstanceState } from "../../proto/gen/millrace/registry/v1/instance.ts";
-import { PluginState } from "../../proto/gen/millrace/registry/v1/plugin.ts";
+import { PluginState, type PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { bare, quarantineKey } from "../../proto/names.ts";
 import { decodeKeyPart, encodeKeyPart } from "../bus/keys.ts";
 import { Fault } from "../kit/fault.ts";
 import { pause } from "../kit/lifecycle.ts";
-import { idOf } from "./names.ts";
+import { idOf, pluginAndVersion } from "./names.ts";
 import { link } from "./pipe-facts.ts";
-import { instancesOf, settleReferrers } from "./settling.ts";
+import { entryOf } from "./publishing.ts";
+import { instancesOf, settle, settleReferrers, versionOf } from "./settling.ts";
 import { type Store, stale, versionsOf } from "./store.ts";
 
 /** For the news to reach those who start runs, before the first look at what runs. */
@@ -86,18 +87,56 @@ export async function finishPlugin(store: Store, name: string, removal: Removal)
   await Promise.all(instances.map((instance) => finishInstance(store, instance, removal)));
   await store.alone(async () => {
     const versions = await versionsOf(store, idOf(name, "plugins"));
-    for (const version of versions) {
-      await store.versions.remove(version.name);
-      await store.quarantine.delete(quarantineKey(version.name, encodeKeyPart));
-    }
+    await dropEntries(store, versions);
     await store.plugins.remove(name);
-    // Equal files of different plugins are one blob, so only what nobody names any more goes.
-    const kept = new Set((await store.versions.list()).flatMap(digestsOf));
-    for (const digest of new Set(versions.flatMap(digestsOf))) if (!kept.has(digest)) await store.blobs.delete(digest);
+    await dropBlobs(store, versions);
   });
 }
 
-const digestsOf = (version: Awaited<ReturnType<typeof versionsOf>>[number]) => [
+/**
+ * Errors: `not_found`; `precondition` naming the instances that run the version or are pinned to it, and for the only
+ * version.
+ */
+export async function removeVersion(store: Store, name: string): Promise<void> {
+  await store.alone(async () => {
+    const version = await store.versions.get(name);
+    const { plugin } = pluginAndVersion(name);
+    const { state } = await store.plugins.get(`plugins/${plugin}`);
+    if (state === PluginState.DRAINING) throw new Fault("precondition", `plugins/${plugin} is being deleted`);
+    const id = versionOf(version);
+    const instances = await Promise.all(
+      (await instancesOf(store, `plugins/${plugin}`)).map((one) => store.instances.get(one)),
+    );
+    const users = instances.filter((one) => one.runningVersion === id || one.version === id);
+    if (users.length) throw inUse(name, users, "give them another version first");
+    const left = (await versionsOf(store, plugin)).filter((one) => one.name !== name);
+    if (!left.length) {
+      throw new Fault("precondition", `${name} is the only version of plugins/${plugin}; delete the plugin instead`);
+    }
+    await dropEntries(store, [version]);
+    // An error stands: of the bundle that was refused last.
+    const { state: _, stateReason: __, ...facts } = entryOf(left);
+    await store.plugins.change(`plugins/${plugin}`, "", store.now(), (current) => ({ ...current, ...facts }));
+    // Reasons may name the newest version.
+    await settle(store, `plugins/${plugin}`, undefined, left);
+    await dropBlobs(store, [version]);
+  });
+}
+
+async function dropEntries(store: Store, versions: readonly PluginVersion[]): Promise<void> {
+  for (const { name } of versions) {
+    await store.versions.remove(name);
+    await store.quarantine.delete(quarantineKey(name, encodeKeyPart));
+  }
+}
+
+/** Equal files of different plugins are one blob, so only what nobody names any more goes. */
+async function dropBlobs(store: Store, versions: readonly PluginVersion[]): Promise<void> {
+  const kept = new Set((await store.versions.list()).flatMap(digestsOf));
+  for (const digest of new Set(versions.flatMap(digestsOf))) if (!kept.has(digest)) await store.blobs.delete(digest);
+}
+
+const digestsOf = (version: PluginVersion) => [
   version.moduleDigest,
   ...[...version.staticFiles, ...version.docs].map(({ digest }) => digest),
 ];
@@ -117,10 +156,13 @@ async function usersOf(store: Store, instance: string) {
 }
 
 function refuseWhileUsed(name: string, users: readonly { readonly name: string }[]): void {
-  if (users.length === 0) return;
+  if (users.length) throw inUse(name, users, "delete them first, or use cascade");
+}
+
+function inUse(name: string, users: readonly { readonly name: string }[], fix: string): Fault {
   const more = users.length > MAX_NAMED ? ` and ${users.length - MAX_NAMED} more` : "";
   const named = users.slice(0, MAX_NAMED).map((user) => user.name);
-  throw new Fault("precondition", `${name} is used by ${named.join(", ")}${more}; delete them first, or use cascade`);
+  return new Fault("precondition", `${name} is used by ${named.join(", ")}${more}; ${fix}`);
 }
 
 async function markInstance(store: Store, name: string, etag: string): Promise<void> {

@@ -69,6 +69,15 @@ test("a change is swapped in and run; a build that fails leaves the old one; Ctr
   await again.saying("first-light 0.1.0-dev.1 runs");
   again.kill("SIGTERM");
   expect((await again.ended).stderr).toContain("instances/first-light runs 0.1.0 again");
+
+  // What the session published is gone; what an instance runs does not go.
+  const { versions } = JSON.parse((await runCli(["plugin", "show", "first-light", "--json"], env)).stdout);
+  expect(versions.map(({ name }: { name: string }) => name)).toEqual(["plugins/first-light/versions/0.1.0"]);
+  const inUse = await runCli(["plugin", "delete-version", "first-light", "0.1.0"], env);
+  expect([inUse.code, inUse.stderr]).toEqual([1, expect.stringContaining("used by instances/first-light")]);
+  const http = /HTTP {2}(http:\/\/\S+)/.exec(said)?.[1];
+  const byRest = await fetch(`${http}/v1/plugins/first-light/versions/9.9.9`, { method: "DELETE" });
+  expect([byRest.status, await byRest.json()]).toMatchObject([404, { error: { code: "not_found" } }]);
 }, 240_000);
 
 test("no platform to develop on", async () => {

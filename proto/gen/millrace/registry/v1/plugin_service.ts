@@ -170,6 +170,16 @@ export interface DeletePluginRequest {
 export interface DeletePluginResponse {
 }
 
+/** Which version to delete. */
+export interface DeletePluginVersionRequest {
+  /** `plugins/{plugin}/versions/{version}`. */
+  name: string;
+}
+
+/** Done. */
+export interface DeletePluginVersionResponse {
+}
+
 function createBasePublishPluginRequest(): PublishPluginRequest {
   return { bundle: Buffer.alloc(0), validateOnly: false, managedBy: undefined };
 }
@@ -1193,6 +1203,104 @@ export const DeletePluginResponse: MessageFns<DeletePluginResponse> = {
   },
 };
 
+function createBaseDeletePluginVersionRequest(): DeletePluginVersionRequest {
+  return { name: "" };
+}
+
+export const DeletePluginVersionRequest: MessageFns<DeletePluginVersionRequest> = {
+  encode(message: DeletePluginVersionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePluginVersionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePluginVersionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletePluginVersionRequest>): DeletePluginVersionRequest {
+    return DeletePluginVersionRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletePluginVersionRequest>): DeletePluginVersionRequest {
+    const message = createBaseDeletePluginVersionRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseDeletePluginVersionResponse(): DeletePluginVersionResponse {
+  return {};
+}
+
+export const DeletePluginVersionResponse: MessageFns<DeletePluginVersionResponse> = {
+  encode(_: DeletePluginVersionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePluginVersionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePluginVersionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeletePluginVersionResponse>): DeletePluginVersionResponse {
+    return DeletePluginVersionResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeletePluginVersionResponse>): DeletePluginVersionResponse {
+    const message = createBaseDeletePluginVersionResponse();
+    return message;
+  },
+};
+
 /** Owns plugins: their names, versions and bytes. Nothing else stores a module. */
 export type PluginsService = typeof PluginsService;
 export const PluginsService = {
@@ -1279,6 +1387,21 @@ export const PluginsService = {
       Buffer.from(DeletePluginResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeletePluginResponse => DeletePluginResponse.decode(value),
   },
+  /**
+   * Removes one version; runs that began under it finish. Errors: NOT_FOUND; FAILED_PRECONDITION while instances run it
+   * or are pinned to it, naming them, and when it is the only version.
+   */
+  deletePluginVersion: {
+    path: "/millrace.registry.v1.Plugins/DeletePluginVersion" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeletePluginVersionRequest): Buffer =>
+      Buffer.from(DeletePluginVersionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeletePluginVersionRequest => DeletePluginVersionRequest.decode(value),
+    responseSerialize: (value: DeletePluginVersionResponse): Buffer =>
+      Buffer.from(DeletePluginVersionResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeletePluginVersionResponse => DeletePluginVersionResponse.decode(value),
+  },
 } as const;
 
 export interface PluginsServer extends UntypedServiceImplementation {
@@ -1303,6 +1426,11 @@ export interface PluginsServer extends UntypedServiceImplementation {
    * instances use it, naming them, unless `cascade`; ABORTED when the etag is stale.
    */
   deletePlugin: handleUnaryCall<DeletePluginRequest, DeletePluginResponse>;
+  /**
+   * Removes one version; runs that began under it finish. Errors: NOT_FOUND; FAILED_PRECONDITION while instances run it
+   * or are pinned to it, naming them, and when it is the only version.
+   */
+  deletePluginVersion: handleUnaryCall<DeletePluginVersionRequest, DeletePluginVersionResponse>;
 }
 
 export interface PluginsClient extends Client {
@@ -1424,6 +1552,25 @@ export interface PluginsClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeletePluginResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Removes one version; runs that began under it finish. Errors: NOT_FOUND; FAILED_PRECONDITION while instances run it
+   * or are pinned to it, naming them, and when it is the only version.
+   */
+  deletePluginVersion(
+    request: DeletePluginVersionRequest,
+    callback: (error: ServiceError | null, response: DeletePluginVersionResponse) => void,
+  ): ClientUnaryCall;
+  deletePluginVersion(
+    request: DeletePluginVersionRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeletePluginVersionResponse) => void,
+  ): ClientUnaryCall;
+  deletePluginVersion(
+    request: DeletePluginVersionRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeletePluginVersionResponse) => void,
   ): ClientUnaryCall;
 }
 
