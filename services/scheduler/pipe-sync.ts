@@ -36,7 +36,10 @@ export async function syncPipe(ports: SyncPorts, request: SyncRequest): Promise<
   if (pipe.effective?.after.length) return syncChain(ports, request);
   const grid = gridOfPipe(pipe);
   const nowUs = usOfMs(ports.nowMs());
-  const [index, depth] = await Promise.all([ports.windows.index(bare(pipe.name)), ports.queue.depth()]);
+  const index = await ports.windows.index(bare(pipe.name));
+  // Only a window at work can be lost, and only for that the queue is asked.
+  const working = index.live.values().some(({ window }) => window.state === WindowState.RUNNING);
+  const depth = working ? await ports.queue.depth() : 0;
   const head = grid.axis === "time" ? undefined : index.head(grid);
   const length = gridLength(grid, existsUntil(grid, dueUs, head, request.range));
   if (length > MAX_WINDOWS) {
