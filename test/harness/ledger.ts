@@ -11,7 +11,6 @@ import { SchedulesService, type SyncPipeRequest } from "../../proto/gen/millrace
 import { type Window, WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import { settings as executorSettings, start as startExecutor } from "../../services/executor/main.ts";
-import type { OnStep } from "../../services/executor/steps.ts";
 import { settings as gatewaySettings, start as startGateway } from "../../services/gateway/main.ts";
 import { readConfig } from "../../services/kit/config.ts";
 import { ask, connect } from "../../services/kit/grpc.ts";
@@ -31,7 +30,24 @@ export const shown = (windows: readonly Window[]) =>
     return `${beginInt}-${endInt} ${name} ${rows}`;
   });
 
-export async function openLedger(bus: Bus, results: Results, onStep?: OnStep) {
+function askedOf(url: string) {
+  const { searchParams } = new URL(url, "http://ledger");
+  const number = (name: string) => BigInt(searchParams.get(name) ?? "");
+  return { from: number("from"), to: number("to") };
+}
+
+/** What the API of a ledger answers: the entries of a range, and the number behind the last of all. */
+export function ledgerPage(entries: readonly bigint[], url: string): string {
+  const { from, to } = askedOf(url);
+  const inside = entries.filter((id) => id >= from && id < to);
+  const last = entries.toSorted((a, b) => (a < b ? -1 : 1)).at(-1) ?? from - 1n;
+  return JSON.stringify({
+    entries: inside.map((id) => ({ id: String(id), value: `v${id}` })),
+    next: String(last + 1n),
+  });
+}
+
+export async function openLedger(bus: Bus, results: Results) {
   const stack = new AsyncDisposableStack();
   const listen = "127.0.0.1:0";
   const registry = stack.use(await startRegistry(bus, { defaultGrants: "manifest" }));
@@ -40,13 +56,9 @@ export async function openLedger(bus: Bus, results: Results, onStep?: OnStep) {
   const asked: string[] = [];
   const server = stack.use(
     await startServer(({ url }, response) => {
-      const { searchParams } = new URL(url, "http://ledger");
-      const [from, to] = ["from", "to"].map((name) => BigInt(searchParams.get(name) ?? ""));
+      const { from, to } = askedOf(url);
       asked.push(`${from}-${to}`);
-      const inside = entries.filter((id) => id >= (from ?? 0n) && id < (to ?? 0n));
-      const last = entries.toSorted((a, b) => Number(a - b)).at(-1) ?? -(2n ** 63n);
-      const page = { entries: inside.map((id) => ({ id: String(id), value: `v${id}` })), next: String(last + 1n) };
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(page));
+      response.writeHead(200, { "content-type": "application/json" }).end(ledgerPage(entries, url));
     }),
   );
   const { buildPlugin } = await import("../../plugins-sdk/typescript/build.js");
@@ -55,14 +67,7 @@ export async function openLedger(bus: Bus, results: Results, onStep?: OnStep) {
   const over = { listen, registry: registry.address };
   const scheduler = stack.use(await startScheduler(readConfig(schedulerSettings, {}, over), { bus, log: silentLog }));
   const executing = { ...over, lanes: 1, privateHosts: ["127.0.0.1"] };
-  const executor = () =>
-    startExecutor(readConfig(executorSettings, {}, executing), {
-      bus,
-      results,
-      log: silentLog,
-      ...(onStep && { onStep }),
-    });
-  stack.use(await executor());
+  stack.use(await startExecutor(readConfig(executorSettings, {}, executing), { bus, results, log: silentLog }));
   const doors = { http: listen, grpc: listen, registry: registry.address, scheduler: scheduler.address };
   const gateway = stack.use(
     await startGateway(readConfig(gatewaySettings, {}, doors), { bus, results, log: silentLog }),

@@ -4,7 +4,7 @@ import { type FetchCall, http } from "@millrace/typescript";
 interface Config {
   readonly url: string;
   /** Whether to tell how far the ledger goes. */
-  readonly head?: boolean;
+  readonly head?: boolean | number;
 }
 
 interface Page {
