@@ -4,25 +4,35 @@ import type { RowFormat, Stored } from "../../results/results.ts";
 import { type RowScan, scanRows } from "../../results/row-scan.ts";
 import type { Capabilities, Capability } from "./functions.ts";
 
-/** A chunk is sent when it has this many bytes. */
+/** A chunk is sent when it has this many bytes: the larger, the fewer parts ClickHouse has to write and to merge. */
 const CHUNK_BYTES = 8 << 20;
 /** Chunks on their way to the store; with one more, the guest waits. */
-const MAX_IN_FLIGHT = 2;
+const MAX_IN_FLIGHT = 1;
 export const MAX_EMIT_BYTES = 16 << 20;
 /** Below this a loop is quicker than the scanner. */
 const SCAN_BYTES = 4_096;
-/** Smaller pieces are left to the collector. */
+/** Memory of smaller pieces is left to the collector, and that of smaller chunks is not used again. */
 const RELEASE_BYTES = 65_536;
+const REUSE_BYTES = 1 << 20;
+/** A chunk, and some of the piece that filled it. */
+const USUAL_BYTES = CHUNK_BYTES + (1 << 20);
+const MAX_SPARE_CHUNKS = 8;
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 
 /** Rows that all sinks of the process hold, waiting or on their way to the store. */
 const MAX_HELD_BYTES = 96 << 20;
 
-/** What many sinks may hold together. Over it each sends what it has, and its guest waits until that is stored. */
+/**
+ * What many sinks may hold together. Over it each sends what it has, and its guest waits until that is stored. The
+ * memory of chunks is used again while there are rows: V8 looks at the whole heap for each 64 MiB that come and go,
+ * which was a third of what a stream of rows cost the executor.
+ */
 export class RowRoom {
   readonly #maxBytes: number;
   readonly #sinks = new Set<{ hurry(): void }>();
+  #spare: Uint8Array[] = [];
+  readonly #reused = new WeakMap<Uint8Array, Uint8Array>();
   heldBytes = 0;
 
   constructor(maxBytes: number) {
@@ -43,12 +53,40 @@ export class RowRoom {
   release(bytes: number, sink?: { hurry(): void }): void {
     this.heldBytes -= bytes;
     if (sink) this.#sinks.delete(sink);
+    if (this.heldBytes > 0) return;
+    for (const one of this.#spare) releaseMemory(one);
+    this.#spare = [];
+  }
+
+  /** The pieces as one. */
+  join(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+    if (bytes < REUSE_BYTES) return Buffer.concat(pieces);
+    const at = this.#spare.findIndex((one) => one.byteLength >= bytes);
+    const [whole = Buffer.allocUnsafeSlow(Math.max(bytes, USUAL_BYTES))] = at < 0 ? [] : this.#spare.splice(at, 1);
+    const joined = whole.subarray(0, bytes);
+    let length = 0;
+    for (const piece of pieces) {
+      joined.set(piece, length);
+      length += piece.byteLength;
+    }
+    this.#reused.set(joined, whole);
+    return joined;
+  }
+
+  /** Nobody reads `joined` any more. */
+  giveBack(joined: Uint8Array): void {
+    const whole = this.#reused.get(joined);
+    if (!whole) return;
+    this.#reused.delete(joined);
+    const usual = whole.byteLength === USUAL_BYTES;
+    if (usual && this.#spare.length < MAX_SPARE_CHUNKS) this.#spare.push(whole);
+    else releaseMemory(whole);
   }
 }
 const PROCESS_ROOM = new RowRoom(MAX_HELD_BYTES);
 
 export interface RowSinkOptions {
-  /** Resolves once durable. `scan`: what is known of NDJSON by now. */
+  /** Resolves once durable; `rows` are good until then. `scan`: what is known of NDJSON by now. */
   readonly append: (rows: Uint8Array, chunk: number, format: RowFormat, scan?: RowScan) => Promise<Stored>;
   readonly maxRows: number;
   readonly room?: RowRoom;
@@ -164,12 +202,19 @@ export class RowSink implements Disposable {
     if (!this.#buffer.length || this.fault) return;
     const chunk = this.chunks++;
     const [only, ...more] = this.#buffer;
-    const rows = only && !more.length ? only : Buffer.concat(this.#buffer);
     const [held, scan] = [this.#bufferBytes, this.#scan];
-    if (more.length) for (const piece of this.#owned) releaseMemory(piece);
+    const bytes = this.#buffer.reduce((sum, piece) => sum + piece.byteLength, 0);
+    const rows = only && !more.length ? only : this.#room.join(this.#buffer, bytes);
+    for (const piece of this.#owned) if (piece !== rows) releaseMemory(piece);
+    const owned = this.#owned.has(rows);
     this.#empty();
     this.#room.release(0, this);
-    void this.#store(rows, chunk, "ndjson", scan).then(() => this.#room.release(held));
+    void this.#store(rows, chunk, "ndjson", scan).then(() => {
+      // Only what is stored: a caller that failed may have left them to an INSERT that goes on.
+      if (!this.fault && owned) releaseMemory(rows);
+      if (!this.fault) this.#room.giveBack(rows);
+      this.#room.release(held);
+    });
   }
 
   /** Lines were counted as they came; of other formats only the store knows. */
@@ -215,11 +260,8 @@ const both = (a: RowScan, b: RowScan): RowScan => ({
   naiveTime: a.naiveTime || b.naiveTime,
 });
 
-/**
- * Gives the memory back now, where the bytes are all of it. Left to the collector, each 64 MiB of rows would be a look
- * at the whole heap: a third of what a stream of rows cost the executor.
- */
-export function releaseMemory({ buffer, byteLength }: Uint8Array): void {
+/** Gives the memory back now, where the bytes are all of it. */
+function releaseMemory({ buffer, byteLength }: Uint8Array): void {
   if (byteLength < RELEASE_BYTES || byteLength !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return;
   buffer.transfer(0);
 }

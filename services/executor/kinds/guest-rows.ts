@@ -2,7 +2,7 @@
 import type { Fault } from "../../kit/fault.ts";
 import { formatPosition, isInteger } from "../../kit/time.ts";
 import type { RunPart } from "../../results/results.ts";
-import { RowSink, releaseMemory } from "../host/emit.ts";
+import { RowSink } from "../host/emit.ts";
 import { type Capabilities, isObject, parseJson, readRequest } from "../host/functions.ts";
 import { returnedRows } from "../returned-rows.ts";
 import { type TypedRows, typedRows } from "../typed-rows.ts";
@@ -29,8 +29,6 @@ export async function guestRows(attempt: Attempt, fetch: WindowRows): Promise<Pr
       const { runId } = job;
       const envelope = { dataset: fetch.dataset, runId, fence, attempt: attempt.number, chunk, resource: "" };
       const stored = await tools.results.appendChunk({ ...envelope, format, rows, scan }, signal);
-      // Only now: a caller who stopped waiting leaves them to the INSERT.
-      releaseMemory(rows);
       await attempt.step("chunk_stored");
       return stored;
     },
