@@ -43,6 +43,15 @@ describe("the interpreter", () => {
     expect(text).toContain('"kind":"integer"');
   });
 
+  test("Arrow goes out as its bytes", async () => {
+    const sent: unknown[] = [];
+    const { json } = await guest.call("function:arrow", null, async (name, request) => {
+      sent.push([name, Buffer.from(request)]);
+      return Buffer.from('{"ok":{"rows":3}}');
+    });
+    expect([json, sent]).toEqual([3, [["emit:arrow", Buffer.from("ARROW\0\xff", "latin1")]]]);
+  });
+
   test("random numbers are the host's in every call", async () => {
     const one = (await guest.call("function:dice", null)).json;
     expect((await guest.call("function:dice", null)).json).not.toEqual(one);

@@ -152,6 +152,10 @@ function millrace.emit(rows) end
 ---@param text string
 ---@return integer
 function millrace.emit_csv(text) end
+--- The same with an Arrow stream: the IPC streaming format, schema first, uncompressed.
+---@param stream string Any bytes.
+---@return integer
+function millrace.emit_arrow(stream) end
 --- All rows so far are kept, and a next attempt gets `cursor`.
 ---@param cursor any
 function millrace.checkpoint(cursor) end

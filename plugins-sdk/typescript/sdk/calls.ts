@@ -87,7 +87,7 @@ export type FetchResult =
   // biome-ignore lint/suspicious/noConfusingVoidType: a generator that ends without a word returns nothing
   | AsyncGenerator<Row | readonly Row[], FetchAnswer | void>;
 
-/** As FetchCall: what a `sync` is asked for. Its rows go by `yield`, `emit`, `emitCsv` or `emitArrow`. */
+/** As FetchCall: what a `sync` is asked for. Its rows go by `yield`, `emit` or `emitCsv`. */
 export type SyncCall<C = Config, Cursor = unknown> = FetchCall<C, Cursor>;
 
 // biome-ignore lint/suspicious/noConfusingVoidType: a sync that emitted all its rows returns nothing

@@ -68,6 +68,12 @@ local function emit_csv(text)
   return host_call("emit:csv", text).rows
 end
 
+-- The same with an Arrow stream: the IPC streaming format, schema first, uncompressed.
+local function emit_arrow(stream)
+  flush()
+  return host_call("emit:arrow", stream).rows
+end
+
 -- All rows emitted so far are kept, and a next attempt gets `cursor`.
 local function checkpoint(cursor)
   flush()

@@ -1,7 +1,7 @@
 -- The module `millrace`, how modules are found, and what the builder runs. Last part of the prelude.
 local millrace = {
   call = call, checkpoint = checkpoint, context = context, counter = counter, emit = emit,
-  emit_csv = emit_csv, fail = fail,
+  emit_arrow = emit_arrow, emit_csv = emit_csv, fail = fail,
   format_time = format_time, from_base64 = from_base64, gauge = gauge, host_call = host_call, http = http, json = json,
   kv = kv, log = log, metric = metric, now = now, parse_time = parse_time, ping = ping, placeholder = placeholder,
   progress = progress,

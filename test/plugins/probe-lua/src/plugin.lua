@@ -125,6 +125,8 @@ function functions.numbers(asked)
   return { sum = asked.big + 1, longer = asked.longer, kind = math.type(asked.big), half = asked.big // 2 }
 end
 
+function functions.arrow() return millrace.emit_arrow("ARROW\0\255") end
+
 function functions.dice() return { math.random(), math.random(1 << 29) } end
 
 function functions.recurse(n) return functions.recurse(n) + 1 end
