@@ -1,8 +1,9 @@
 /** Notices that windows of a pipe are done, and looks at the pipes that come after it. One leader does. */
-import { all, find } from "../../proto/catalog.ts";
+import { all, type Entity, find } from "../../proto/catalog.ts";
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause } from "../kit/lifecycle.ts";
+import type { Mirror } from "../kit/mirror.ts";
 import type { SyncedCatalog } from "./lookup.ts";
 import { usOfMs } from "./moments.ts";
 import { type SyncPorts, syncPipe } from "./pipe-sync.ts";
@@ -17,7 +18,7 @@ const TROUBLE_MS = 2_000;
 const AGAIN_MS = 30_000;
 
 export interface ChainPorts extends SyncPorts {
-  readonly catalog: SyncedCatalog;
+  readonly catalog: SyncedCatalog & Pick<Mirror<Entity>, "onChange">;
 }
 
 /** Works while `holds` says so. What happened before, it finds out by a first look at all. */
@@ -32,9 +33,14 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
     const at = Math.max(nowMs() + waitMs, (lookedMs.get(pipe) ?? 0) + REST_MS);
     dueMs.set(pipe, Math.min(dueMs.get(pipe) ?? Number.POSITIVE_INFINITY, at));
   };
-  let links = new Set<string>();
+  let links: ReadonlyMap<string, readonly string[]> = new Map();
   const listening = ports.windows.onDone((id) => {
-    if (links.has(id)) for (const pipe of touchedBy(catalog, id)) wake(pipe);
+    for (const pipe of links.get(id) ?? []) wake(pipe);
+  });
+  // A catalogue may hold a million other things: it is looked through when its pipes have changed.
+  let changed = true;
+  const stopListening = catalog.onChange((name) => {
+    changed ||= name === undefined || name.startsWith("pipes/");
   });
   const look = async (name: string, signal: AbortSignal) => {
     const pipe = find(catalog, "pipe", name);
@@ -46,10 +52,12 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
   const loop = background(
     async (signal) => {
       for (let againMs = 0; await pause(LOOK_MS, signal); ) {
-        links = linksIn(catalog);
         const again = nowMs() >= againMs;
         if (again) againMs = nowMs() + AGAIN_MS;
-        for (const { name, etag, effective } of all(catalog, "pipe")) {
+        if (changed) links = linksIn(catalog);
+        const looked = changed || again ? all(catalog, "pipe") : [];
+        changed = false;
+        for (const { name, etag, effective } of looked) {
           if (!effective?.after.length || (!again && etags.get(name) === etag)) continue;
           etags.set(name, etag);
           wake(name);
@@ -74,23 +82,18 @@ export function followChains(ports: ChainPorts, epoch: bigint, holds: () => bool
   return {
     async [Symbol.asyncDispose]() {
       listening?.[Symbol.dispose]();
+      stopListening();
       await loop[Symbol.asyncDispose]();
     },
   };
 }
 
-/** Bare ids of pipes that others come after, and of those others: one that ends may be out of date by then. */
-function linksIn(catalog: SyncedCatalog): Set<string> {
-  const links = new Set<string>();
+/** The pipes to look at when a window of one is done, by its bare id: those after it; it may be out of date itself. */
+function linksIn(catalog: SyncedCatalog): Map<string, string[]> {
+  const links = new Map<string, string[]>();
   for (const { name, effective } of all(catalog, "pipe")) {
-    if (effective?.after.length) for (const id of [bare(name), ...effective.after]) links.add(id);
+    if (!effective?.after.length) continue;
+    for (const id of new Set([bare(name), ...effective.after])) links.set(id, [...(links.get(id) ?? []), name]);
   }
   return links;
-}
-
-/** Pipes to look at when a window of this one is done. */
-function* touchedBy(catalog: SyncedCatalog, id: string): Generator<string> {
-  for (const { name, effective } of all(catalog, "pipe")) {
-    if (effective?.after.length && (effective.after.includes(id) || bare(name) === id)) yield name;
-  }
 }

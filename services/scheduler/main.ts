@@ -14,7 +14,7 @@ import { mirror } from "../kit/mirror.ts";
 import { type BackfillPorts, workOnBackfills } from "./backfill.ts";
 import { backfillMethods } from "./backfill-service.ts";
 import { BackfillStore } from "./backfill-store.ts";
-import { followChains } from "./chain-watch.ts";
+import { type ChainPorts, followChains } from "./chain-watch.ts";
 import { followHeads } from "./head-watch.ts";
 import { lead } from "./leadership.ts";
 import { scheduleMethods } from "./service.ts";
@@ -111,7 +111,7 @@ interface Leading {
 /** A term for each lease that is won, from what the catalogue says then; ticks while it holds. */
 async function keepTerms(
   leading: Leading,
-  ports: Omit<TermPorts, "holds"> & BackfillPorts,
+  ports: Omit<TermPorts, "holds"> & BackfillPorts & ChainPorts,
   epochNow: () => bigint | undefined,
   signal: AbortSignal,
 ): Promise<void> {
