@@ -17,11 +17,14 @@ const BLOCKS = new Set([0x02, LOOP, 0x04, 0x06, 0x1f]);
 const END = 0x0b;
 /** Ends a `try` without an `end`. */
 const DELEGATE = 0x18;
+/** Instructions that begin with the type of a block: none, that of a value (a negative number), or an index. */
+const TYPED = new Set([0x02, LOOP, 0x04, 0x06]);
+const ATOMIC_FENCE = 3;
 /** Bulk operations, under the prefix 0xfc, that take a length from the stack: init, copy, fill of memory or table. */
 const BULK = new Set([8, 10, 11, 12, 14, 17]);
 
 /** The code cannot be followed; one sentence for the author. */
-class Unknown extends Error {}
+export class Unknown extends Error {}
 
 /** Mistakes: an instruction that is not known here, or an export that has the name already. */
 export function meteringMistakes(bytes: Uint8Array, reading: Reading): Mistake[] {
@@ -94,7 +97,7 @@ function meterBody(code: Code, end: number, parameters: number, gas: number): Ui
   let locals = parameters;
   for (let i = 0; i < groups; i += 1) {
     locals += code.number();
-    code.at += 1;
+    code.valueType();
   }
   const entry: Charge = { at: code.at, instructions: 0 };
   const charges: Charge[] = [entry];
@@ -149,7 +152,7 @@ const chargeForLength = (gas: number, local: number) => [
 const trapWhenEmpty = (gas: number) => [0x23, ...unsigned(gas), 0x42, 0, 0x53, 0x04, 0x40, 0x00, END];
 
 /** Walks over instructions without understanding more of them than their length. */
-class Code {
+export class Code {
   readonly bytes: Uint8Array;
   at: number;
   constructor(bytes: Uint8Array, at: number) {
@@ -169,6 +172,13 @@ class Code {
     }
   }
 
+  /** Moves behind the type of a value, or that of a block that is written as one. */
+  valueType(): void {
+    const byte = this.bytes[this.at] as number;
+    if (byte === 0x63 || byte === 0x64) throw new Unknown("it uses typed references");
+    this.at += 1;
+  }
+
   /** Moves behind the instruction at `at`. Returns whether it is a bulk operation. */
   skip(): boolean {
     const opcode = this.bytes[this.at] as number;
@@ -179,7 +189,9 @@ class Code {
     if (opcode === 0xfc) return this.#skipBulk(numbers);
     if (opcode === 0xfd) this.#skipVector();
     else if (opcode === 0x0e) numbers(this.number() + 1);
-    else if (opcode === 0x1c) this.at += this.number();
+    else if (opcode === 0x1c) for (let types = this.number(); types > 0; types -= 1) this.valueType();
+    else if (opcode === 0xfe) this.#skipAtomic();
+    else if (TYPED.has(opcode) && ((this.bytes[this.at] as number) & 0xc0) === 0x40) this.valueType();
     else if (opcode === 0x1f) this.#skipTryTable();
     else if (opcode === 0x43) this.at += 4;
     else if (opcode === 0x44) this.at += 8;
@@ -220,8 +232,16 @@ class Code {
     }
   }
 
+  #skipAtomic(): void {
+    const opcode = this.number();
+    if (opcode > 0x4e) throw new Unknown(`instruction 0xfe ${opcode} at byte ${this.at} is not known`);
+    if (opcode === ATOMIC_FENCE) this.at += 1;
+    else this.#skipAddress();
+  }
+
   #skipTryTable(): void {
-    this.number();
+    if (((this.bytes[this.at] as number) & 0xc0) === 0x40) this.valueType();
+    else this.number();
     for (let clauses = this.number(); clauses > 0; clauses -= 1) {
       const kind = this.bytes[this.at] as number;
       this.at += 1;

@@ -1,6 +1,7 @@
 /** What a WebAssembly module is made of, whether the sandbox can run it, and its memory cap written in. Pure. */
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { meteringMistakes, meterModule } from "./metering.ts";
+import { withPolls } from "./polls.ts";
 import { FIELD, type Limits, type Reading, readModule, SECTIONS } from "./wasm-sections.ts";
 
 /** Entries of one table; also written in as its maximum. Tables live on the heap of a lane, beside other guests. */
@@ -117,11 +118,12 @@ function withMeter(bytes: Uint8Array): Uint8Array {
  * The same module, importing its memory instead of making it, with a maximum of at most `maxPages`, and with each
  * table's maximum at most TABLE_MAX_ENTRIES, so that growing past it fails inside the guest. Doing it twice changes
  * nothing, but for the meter. Errors: as `inspectModule`, and `invalid` when the memory's minimum is already over the
- * cap, or the code cannot be metered.
+ * cap, or the code cannot be followed or metered.
  */
 export function normaliseModule(given: Uint8Array, { maxPages, metered = false }: Normal): Uint8Array {
   inspectModule(given);
-  const bytes = metered ? withMeter(given) : given;
+  const counted = metered ? withMeter(given) : given;
+  const bytes = withPolls(counted, readModule(counted));
   const reading = readModule(bytes);
   const [memory] = memoriesOf(reading);
   if (memory && memory.min > maxPages) {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { GuestCall } from "../../services/executor/sandbox.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 import { encode, forEver } from "./guest-call.ts";
-import { bodyModule, customSections, nested, unendingModule } from "./hostile-modules.ts";
+import { bodyModule, callingModule, customSections, nested, unendingModule } from "./hostile-modules.ts";
 import { compileWat, type WatModule, watBytes } from "./wat.ts";
 
 export interface HostileCase {
@@ -61,8 +61,12 @@ export function hostileCases(url: string): readonly HostileCase[] {
       }),
     ),
     {
-      ...{ name: "row of bulk operations", module: () => unendingModule(12), export: "run", ends: ["cpu_exceeded"] },
+      ...{ name: "row of bulk operations", module: () => unendingModule(2_000), export: "run", ends: ["cpu_exceeded"] },
       ...{ over: { ...SHORT, memoryMaxPages: 1_100 }, pages: 1_024, costly: true },
+    },
+    {
+      ...{ name: "row of calls of one that calls nobody", module: () => callingModule(20_000, 20_000), export: "run" },
+      ...{ over: SHORT, ends: ["cpu_exceeded"], costly: true },
     },
     {
       ...{ name: "row of bulk operations, metered", module: () => unendingModule(20_000), export: "run", pages: 1_024 },

@@ -3,7 +3,9 @@ import { describe, expect, test } from "vitest";
 import { type GuestCall, openSandbox } from "../../services/executor/sandbox.ts";
 import type { Fault } from "../../services/kit/fault.ts";
 import { silentLog } from "../../services/kit/log.ts";
+import { published } from "../harness/engines.ts";
 import { call, decode, encode, forEver, open, redispatch } from "../harness/guest-call.ts";
+import { callingModule, unendingModule } from "../harness/hostile-modules.ts";
 import { until } from "../harness/until.ts";
 import { compileWat } from "../harness/wat.ts";
 
@@ -132,6 +134,28 @@ test("a plugin with a lane of its own harms nobody, and nobody harms it", async 
   expect([(await shared).outcome, (await own).outcome]).toEqual(["ok", "ok"]);
   expect(sandbox.stats()).toMatchObject({ lanes: 1, lanesKilled: 0 });
 });
+
+test.each([
+  ["bulk operations", unendingModule(20_000)],
+  ["calls of one that calls nobody", callingModule(100_000, 20_000)],
+])(
+  "a thread in a row of %s can be ended, before and after V8 has optimised it",
+  async (_, bytes) => {
+    const stuck: string[] = [];
+    {
+      const options = { lanes: 1, callsPerLane: 8, log: silentLog, stuckMs: 4_000, onStuck: () => stuck.push("it") };
+      await using sandbox = await openSandbox(options);
+      const over = { module: published(bytes), memoryMaxPages: 1_100, deadlineMs: 60_000 };
+      // V8 optimises beside the first.
+      for (const cpuMs of [2_000, 200, 200]) {
+        const { outcome } = await redispatch(sandbox, await call("echo", "run", { ...over, cpuMs }));
+        expect(outcome).toBe("cpu_exceeded");
+      }
+    }
+    expect(stuck).toEqual([]);
+  },
+  120_000,
+);
 
 describe("admission", () => {
   const held = async (host: GuestCall["host"], over: Partial<GuestCall> = {}) => call("wait", "run", { host, ...over });

@@ -8,6 +8,7 @@ import type { Fault } from "../../services/kit/fault.ts";
 import { normaliseModule } from "../../services/registry/wasm.ts";
 import { ENGINES, published } from "../harness/engines.ts";
 import { call, decode, encode, open } from "../harness/guest-call.ts";
+import { bodyModule } from "../harness/hostile-modules.ts";
 import { compileWat } from "../harness/wat.ts";
 
 const PLUGINS = join(import.meta.dirname, "../plugins");
@@ -71,6 +72,7 @@ test("a module that cannot be metered is refused with the reason", () => {
     }
   };
   expect(refusal(named)).toMatchObject({ problem: "is the name of the meter" });
-  const atomic = compileWat(`(module (memory 1) (func (export "run") (result i32) (i32.atomic.load (i32.const 0))))`);
-  expect(refusal(atomic)?.problem).toMatch(/cannot be metered: instruction 0xfe at byte \d+ is not known/);
+  // ref.null func, ref.as_non_null, drop
+  const typed = bodyModule(Buffer.of(0xd0, 0x70, 0xd4, 0x1a));
+  expect(refusal(typed)?.problem).toMatch(/cannot be metered: instruction 0xd4 at byte \d+ is not known/);
 });

@@ -1,10 +1,11 @@
 /** The ladder's last step: a process that a guest keeps from ending, or that hangs, is killed and comes back. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { PluginVersion } from "../../proto/gen/millrace/registry/v1/plugin.ts";
 import { PluginsService } from "../../proto/gen/millrace/registry/v1/plugin_service.ts";
 import { Quarantine } from "../../proto/gen/millrace/registry/v1/quarantine.ts";
 import { WindowState } from "../../proto/gen/millrace/scheduler/v1/window.ts";
-import { BUCKETS } from "../../proto/names.ts";
+import { BLOBS, BUCKETS } from "../../proto/names.ts";
 import { openNatsBus } from "../../services/bus/nats/bus.ts";
 import type { Bus } from "../../services/bus/ports.ts";
 import { silentLog } from "../../services/kit/log.ts";
@@ -13,7 +14,7 @@ import { packed } from "../harness/bundle.ts";
 import { runCli, startCli } from "../harness/cli.ts";
 import { startTestClickHouse } from "../harness/clickhouse.ts";
 import { type Executing, openExecuting } from "../harness/executing.ts";
-import { unendingModule } from "../harness/hostile-modules.ts";
+import { unendingAsStored, unendingModule } from "../harness/hostile-modules.ts";
 import { startServer } from "../harness/http-guest.ts";
 import { startNats } from "../harness/nats.ts";
 import { until } from "../harness/until.ts";
@@ -101,9 +102,16 @@ async function publishMule(instance: string) {
   };
   const bundle = packed([
     { path: "plugin.json", content: JSON.stringify(manifest) },
-    { path: "plugin.wasm", content: unendingModule(FILLS, "fetch") },
+    { path: "plugin.wasm", content: unendingModule(1, "fetch") },
   ]);
   await at.registry.call(PluginsService.publishPlugin, { bundle, validateOnly: false }, 30_000);
+  // As it lies in the store of an older platform: what is published now can be ended.
+  const [kv, blobs] = await Promise.all([bus.kv(BUCKETS.plugins), bus.blobs(BLOBS)]);
+  const [entry] = await kv.list("v.mule");
+  if (!entry) throw new Error("no version was stored");
+  const moduleDigest = await blobs.put(unendingAsStored(FILLS, "fetch"));
+  const stored = { ...PluginVersion.decode(entry.value), moduleDigest };
+  await kv.update(entry.key, PluginVersion.encode(stored).finish(), entry.revision);
   return at.pipe(await at.instance(instance, {}, { plugin: "plugins/mule" }));
 }
 

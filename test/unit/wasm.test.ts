@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { Fault } from "../../services/kit/fault.ts";
 import { inspectModule, normaliseModule, TABLE_MAX_ENTRIES } from "../../services/registry/wasm.ts";
 import { MODULE_MAX_BYTES } from "../../services/registry/wasm-sections.ts";
+import { bodyModule } from "../harness/hostile-modules.ts";
 import { compileWat } from "../harness/wat.ts";
 
 const plugin = (name: string) =>
@@ -18,6 +19,12 @@ function refusal(work: () => unknown): Fault {
   }
   throw new Error("was not refused");
 }
+
+const VECTORS = `(drop (i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 (v128.const i64x2 1 2) (v128.load (i32.const 0))))`;
+const BLOCKS = (row: string) => `(func (param i64) (result i32) (local f32 f64 i32) ${row}
+  (block $a (loop $b (br_if $a (i32.const 1)) (br_table $a $b $a (i32.const 70000))))
+  (drop (f64.const 1e300)) (drop (f32.const 3)) (drop (i64.const -1000000000000))
+  (if (result i32) (i32.const 1) (then (i32.const 2)) (else (select (i32.const 1) (i32.const 2) (i32.const 0)))))`;
 
 const problems = (bytes: Uint8Array, exports: string[] = []) =>
   refusal(() => inspectModule(bytes, { exports })).mistakes.map((m) => `${m.field}: ${m.problem}; ${m.fix}`);
@@ -105,6 +112,41 @@ test("the memory cap is written in, once and for all", () => {
   ]);
   const none = compileWat(`(module (func (export "run") (result i32) (i32.const 0)))`);
   expect(normaliseModule(none, { maxPages: 1 })).toEqual(none);
+});
+
+/** `loop end`, where V8 looks whether the thread is to end. */
+const places = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1").split("\x03\x40\x0b").length - 1;
+const row = "(drop (i32.const 1))".repeat(30);
+
+test.each([
+  ["a short function that calls nobody", `(func ${row.slice(0, 100)})`, 0],
+  ["a longer one", `(func ${row})`, 1],
+  ["a longer one with locals, blocks, a table of branches and constants of all kinds", BLOCKS(row), 1],
+  ["one that calls", `(func $a ${row} (call $a))`, 0],
+  ["one that calls by a table", `(table 1 funcref) (func ${row} (call_indirect (i32.const 0)))`, 0],
+  [
+    "each bulk operation",
+    `(func (memory.fill ${"(i32.const 0)".repeat(3)}) (memory.copy ${"(i32.const 0)".repeat(3)}))`,
+    2,
+  ],
+  ["bulk operations of tables", `(table 1 funcref) (func (table.copy ${"(i32.const 0)".repeat(3)}))`, 1],
+  ["what is no bulk operation", "(func (drop (i32.trunc_sat_f32_s (f32.const 1))) (drop (memory.size)))", 0],
+  [
+    "atomics, vectors",
+    `(func ${row} (drop (i32.atomic.rmw.add offset=300 (i32.const 0) (i32.const 1))) ${VECTORS})`,
+    1,
+  ],
+])("where a thread can be ended is written in once: %s", (_, body, expected) => {
+  const given = compileWat(`(module (memory 1) ${body})`);
+  const once = normaliseModule(given, { maxPages: 4 });
+  expect(places(once) - places(given)).toBe(expected);
+  inspectModule(once);
+  expect(normaliseModule(once, { maxPages: 4 })).toEqual(once);
+});
+
+test("code that cannot be followed is refused", () => {
+  const fault = refusal(() => normaliseModule(bodyModule(Buffer.of(0xd0, 0x70, 0xd4, 0x1a)), { maxPages: 4 }));
+  expect(fault.message).toMatch(/cannot be followed: instruction 0xd4 at byte \d+ is not known; build without/);
 });
 
 test("a module that starts over the cap is refused with the limit that would do", () => {
