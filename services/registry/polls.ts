@@ -1,7 +1,7 @@
 /**
- * Writes into a module where a thread that runs it can be ended. V8 looks for that at loops, and where a function begins
- * that calls others; so a row of bulk operations, or of calls of one that calls nobody, ran for as long as it liked. An
- * empty loop is such a place, too: one comes after each bulk operation, and one where a function begins that calls
+ * Writes into a module where a thread that runs it can be ended. V8 looks for that at loops, and where a function that
+ * calls others begins; so a row of bulk operations, or of calls of one that calls nobody, ran for as long as it liked.
+ * An empty loop is such a place, too: one comes after each bulk operation, and one where a function begins that calls
  * nobody and is longer than a little. Pure.
  */
 import { Fault } from "../kit/fault.ts";
