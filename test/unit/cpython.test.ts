@@ -17,6 +17,7 @@ const SOURCE = `
 import contextlib, csv, decimal, enum, io, random, re, time, uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from millrace import emit_arrow
 
 class Colour(enum.Enum):
     RED = "r"
@@ -52,7 +53,10 @@ def chained(_):
     except KeyError as cause:
         raise RuntimeError("wrapped") from cause
 
-functions = {"shapes": shapes, "dice": dice, "chained": chained}
+def arrow(_):
+    return emit_arrow(bytes(range(256)) * 40)
+
+functions = {"shapes": shapes, "dice": dice, "chained": chained, "arrow": arrow}
 `;
 
 const work = await mkdtemp(join(tmpdir(), "millrace-cpython-"));
@@ -74,7 +78,7 @@ beforeAll(buildProbe, BUILD_TIMEOUT_MS);
 
 async function buildSource(source: string, runtime: string): Promise<Built> {
   const folder = await mkdtemp(join(work, "plugin-"));
-  const functions = Object.fromEntries(["shapes", "dice", "chained"].map((name) => [name, {}]));
+  const functions = Object.fromEntries(["shapes", "dice", "chained", "arrow"].map((name) => [name, {}]));
   const manifest = { name: "only-cpython", version: "1.0.0", abi: 1, runtime, interfaces: { functions } };
   await writeFile(join(folder, "plugin.json"), JSON.stringify(manifest));
   await writeFile(join(folder, "plugin.py"), source);
@@ -120,6 +124,16 @@ describe("what only CPython has", () => {
     expect([two[0], two[1]]).not.toContain(one[0]);
     expect(two[1]).not.toBe(one[1]);
     expect(Math.abs(Number(two[3]) - Date.now() / 1_000)).toBeLessThan(60);
+  });
+
+  test("an Arrow stream goes as its bytes", async () => {
+    let sent: Uint8Array | undefined;
+    const { json } = await guest.call("function:arrow", null, async (name, request) => {
+      sent = request.slice();
+      return Buffer.from(JSON.stringify({ ok: { rows: name === "emit:arrow" ? 7 : 0 } }));
+    });
+    expect(json).toBe(7);
+    expect(Buffer.from(sent ?? [])).toEqual(Buffer.from(Array.from({ length: 256 * 40 }, (_, i) => i & 255)));
   });
 
   test("an error says its file and line, also one with a cause", async () => {

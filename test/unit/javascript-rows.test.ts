@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildPlugin } from "../../plugins-sdk/typescript/build.js";
+import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
 /** The first build of all makes the engine, which takes some seconds. */
@@ -82,6 +83,25 @@ describe("the writer of rows", () => {
       const { text } = await call("answered", { name });
       expect(text).toBe(written.find((one: Written) => one.name === name).text);
     }
+  });
+
+  test("an Arrow stream goes as its bytes, after the rows before it", async () => {
+    const every = Buffer.from(Array.from({ length: 256 * 40 }, (_, i) => i & 255));
+    const sent: (readonly [string, Buffer])[] = [];
+    const host: HostFunction = async (name, request) => {
+      sent.push([name, Buffer.from(request)]);
+      return Buffer.from(JSON.stringify({ ok: { rows: request.byteLength } }));
+    };
+    const { json, error } = await guest.call("function:arrow", { count: 40 }, host);
+    expect(error).toBeUndefined();
+    const streams = [every, every, every.subarray(1, 4), every.subarray(254, 256), ""];
+    expect(sent).toEqual([
+      ["emit", Buffer.from('{"before":1}\n')],
+      ...streams.map((stream) => ["emit:arrow", Buffer.from(stream)]),
+    ]);
+    expect(json.rows).toEqual(streams.map(({ length }) => length));
+    const wrong = "PluginError: an Arrow stream is bytes (ArrayBuffer, Uint8Array), not string";
+    expect(json.wrong).toEqual({ code: "invalid", message: wrong });
   });
 
   test("a batch is sent when 256 KiB are written, however long a row is", async () => {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildPlugin } from "../../plugins-sdk/python/build.js";
+import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
 /** The first build of all makes the interpreter, which takes some seconds. */
@@ -59,6 +60,23 @@ describe("the writer of rows", () => {
     const refusals = kinds.map((kind) => `a row is a dict or a dataclass, not ${kind}`);
     expect(json).toEqual([...refusals, "type cannot be written as JSON"]);
     expect(lines).toEqual(['{"after":1}']);
+  });
+
+  test("an Arrow stream goes as its bytes, after the rows before it", async () => {
+    const every = Buffer.from(Array.from({ length: 256 * 40 }, (_, i) => i & 255));
+    const sent: (readonly [string, Buffer])[] = [];
+    const host: HostFunction = async (name, request) => {
+      sent.push([name, Buffer.from(request)]);
+      return Buffer.from(JSON.stringify({ ok: { rows: request.byteLength } }));
+    };
+    const { json, error } = await guest.call("function:arrow", 40, host);
+    expect(error).toBeUndefined();
+    const streams = [every, every, every.subarray(1, 4), ""];
+    expect(sent).toEqual([
+      ["emit", Buffer.from('{"before":1}\n')],
+      ...streams.map((stream) => ["emit:arrow", Buffer.from(stream)]),
+    ]);
+    expect(json).toEqual(streams.map(({ length }) => length));
   });
 
   test("a batch is sent when 256 KiB are written, however long a row is", async () => {

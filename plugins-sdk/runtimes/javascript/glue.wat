@@ -251,9 +251,9 @@
   ;; What `__m` runs; there are at least four arguments, the first of them the number of what to do.
   (func $operate (param $context i32) (param $this i64) (param $argc i32) (param $argv i32) (result i64)
     (local $bytes i32) (local $length i32) (local $block i64) (local $named i64) (local $value i64)
-    (block $answer (block $send (block $row (block $know
+    (block $bytes_call (block $answer (block $send (block $row (block $know
     (block $decode (block $encode (block $random (block $now (block $call (block $error (block $output (block $input
-      (br_table $input $output $error $call $now $random $encode $decode $know $row $send $answer
+      (br_table $input $output $error $call $now $random $encode $decode $know $row $send $answer $bytes_call
         (i32.wrap_i64 (call $argument (local.get $argv) (i32.const 0)))))
       ;; 0: the input of the call, parsed.
       (local.set $length (i32.wrap_i64 (call $input_length)))
@@ -319,14 +319,22 @@
       (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
       (call $clear)
       (return (call $ask (local.get $context) (local.get $named) (local.get $block))))
-    ;; 11: answer(value): the output, as JSON; null when there is none.
-    (call $clear)
-    (local.set $length (call $write (call $argument (local.get $argv) (i32.const 1))))
-    (if (i32.eq (local.get $length) (i32.const 2)) (then (return (i64.const 0x600000000))))
-    (if (local.get $length) (then (call $put_null)))
-    (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
-    (call $output_set (local.get $block) (call $length (local.get $block)))
-    (i64.const 0x300000000))
+      ;; 11: answer(value): the output, as JSON; null when there is none.
+      (call $clear)
+      (local.set $length (call $write (call $argument (local.get $argv) (i32.const 1))))
+      (if (i32.eq (local.get $length) (i32.const 2)) (then (return (i64.const 0x600000000))))
+      (if (local.get $length) (then (call $put_null)))
+      (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
+      (call $output_set (local.get $block) (call $length (local.get $block)))
+      (return (i64.const 0x300000000)))
+    ;; 12: call(name, bytes): as 3.
+    (local.set $bytes (call $JS_GetUint8Array (local.get $context) (global.get $scratch)
+      (call $argument (local.get $argv) (i32.const 2))))
+    (if (i32.and (i32.eqz (local.get $bytes)) (i32.ne (i32.load (global.get $scratch)) (i32.const 0)))
+      (then (return (i64.const 0x600000000))))
+    (local.set $length (i32.load (global.get $scratch)))
+    (local.set $named (call $block_of_string (local.get $context) (call $argument (local.get $argv) (i32.const 1))))
+    (call $ask (local.get $context) (local.get $named) (call $block_of (local.get $bytes) (local.get $length))))
 
   ;; One host call, with its answer parsed. The blocks are freed.
   (func $ask (param $context i32) (param $named i64) (param $block i64) (result i64)

@@ -194,10 +194,17 @@
     (i32.store (local.get $out) (i32.const 1))
     (i32.const 0))
 
-  ;; h: a host call.
+  ;; h: a host call; b: one whose request is bytes, by the address of the object: its type, its hash, length, address.
   (func (export "call2") (param $op i32) (param $via i32) (param $name i32) (param $request i32) (param $out i32)
     (result i32)
-    (call $ask (call $block_of_text (local.get $name)) (call $block_of_text (local.get $request)) (local.get $out))
+    (local $bytes i32)
+    (local.set $bytes (i32.load offset=4 (local.get $request)))
+    (if (i32.eq (local.get $op) (i32.const 0x62))
+      (then (call $ask (call $block_of_text (local.get $name))
+        (call $block_of (i32.load offset=12 (local.get $bytes)) (i32.load offset=8 (local.get $bytes)))
+        (local.get $out)))
+      (else (call $ask (call $block_of_text (local.get $name)) (call $block_of_text (local.get $request))
+        (local.get $out))))
     (i32.const 0))
 
   ;; One host call. The blocks are freed.

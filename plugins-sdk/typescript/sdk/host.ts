@@ -28,6 +28,7 @@ export interface Exchange {
 
 interface Door {
   call(name: string, request: unknown): unknown;
+  callBytes(name: string, request: Uint8Array): unknown;
   emit(rows: unknown): void;
   flush(): void;
   checkpoint(cursor: unknown): void;

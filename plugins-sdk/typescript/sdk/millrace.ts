@@ -18,6 +18,7 @@ export {
   call,
   checkpoint,
   emit,
+  emitArrow,
   emitCsv,
   log,
   type MetricOptions,

@@ -1,6 +1,6 @@
 /** What a run does beside fetching: rows, checkpoints, log lines, secrets, queries, calls, events and metrics. */
 import type { Row } from "./calls.ts";
-import { host } from "./host.ts";
+import { host, PluginError } from "./host.ts";
 
 /** Sends rows to the platform, in batches; the last batch goes out when the export ends. */
 export function emit(rows: Row | readonly Row[]): void {
@@ -14,6 +14,21 @@ export function emit(rows: Row | readonly Row[]): void {
 export function emitCsv(text: string): number {
   host.flush();
   return (host.call("emit:csv", text) as { rows: number }).rows;
+}
+
+/**
+ * Sends rows as an Arrow stream (IPC, the schema first, uncompressed), which the store reads as it is: some MiB at a
+ * time, 16 at most. Returns how many rows they were, once they are durable.
+ */
+export function emitArrow(stream: ArrayBuffer | ArrayBufferView): number {
+  host.flush();
+  return (host.callBytes("emit:arrow", bytesOf(stream)) as { rows: number }).rows;
+}
+
+function bytesOf(given: ArrayBuffer | ArrayBufferView): Uint8Array {
+  if (ArrayBuffer.isView(given)) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  if (given instanceof ArrayBuffer) return new Uint8Array(given);
+  throw new PluginError("invalid", `an Arrow stream is bytes (ArrayBuffer, Uint8Array), not ${typeof given}`);
 }
 
 /** All rows emitted so far are kept, and the next attempt of this run gets `cursor`. */

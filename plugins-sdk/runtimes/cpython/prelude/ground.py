@@ -39,7 +39,11 @@ class _Host:
 
     @staticmethod
     def _h(name, request):
-        _os_.write(1, b"h" + name.encode() + b"\0" + request.encode("utf-8", "replace"))
+        return _Host._b(name, request.encode("utf-8", "replace"))
+
+    @staticmethod
+    def _b(name, request):
+        _os_.write(1, b"h" + name.encode() + b"\0" + request)
         return _answer()
 
     @staticmethod

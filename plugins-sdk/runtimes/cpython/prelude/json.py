@@ -95,3 +95,9 @@ def _forget():
     global _waiting
     _rows.clear()
     _waiting = 0
+
+
+def _call_bytes(name, data):
+    """One host call whose request is bytes."""
+    _refuse_at_build(name)
+    return _told(js._b(name, bytes(data)))

@@ -3,7 +3,8 @@
 /** The engine's one native function; its numbers are in glue.wat. Nobody else may keep it. */
 const native = globalThis.__m;
 delete globalThis.__m;
-const [INPUT, OUTPUT, ERROR, CALL, NOW, RANDOM, ENCODE, DECODE, KNOW, ROW, SEND, ANSWER] = Array(12).keys();
+const [INPUT, OUTPUT, ERROR, CALL, NOW, RANDOM, ENCODE, DECODE] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [KNOW, ROW, SEND, ANSWER, CALL_BYTES] = [8, 9, 10, 11, 12];
 /** What a row comes to. */
 const [WRITTEN, FULL, LIST, NO_ROW, BUSY] = [0, 1, 2, 3, 4];
 
@@ -58,6 +59,12 @@ Object.defineProperty(BigInt.prototype, "toJSON", {
 export function call(name, request) {
   refuseAtBuild(`the host function ${name}`);
   return answerOf(native(CALL, name, typeof request === "string" ? request : (JSON.stringify(request) ?? "null")));
+}
+
+/** One host call whose request is bytes: a Uint8Array. Errors: PluginError with the host's code. */
+export function callBytes(name, bytes) {
+  refuseAtBuild(`the host function ${name}`);
+  return answerOf(native(CALL_BYTES, name, bytes));
 }
 
 function answerOf(answer) {

@@ -1,5 +1,5 @@
 /** The prelude: what is evaluated in the engine before the author's bundle, and becomes part of the snapshot. */
-import { call, checkpoint, emit, finishBuilding, flush, now, output, PluginError, random } from "./host.js";
+import { call, callBytes, checkpoint, emit, finishBuilding, flush, now, output, PluginError, random } from "./host.js";
 import "./console.js";
 import "./text.js";
 import "./url.js";
@@ -14,7 +14,7 @@ Object.defineProperty(globalThis, "performance", { value: { timeOrigin: 0, now }
 
 /** What the SDK is made of; the SDK is the documented door. */
 Object.defineProperty(globalThis, Symbol.for("millrace"), {
-  value: Object.freeze({ call, checkpoint, emit, exchange, flush, now, output, PluginError, random }),
+  value: Object.freeze({ call, callBytes, checkpoint, emit, exchange, flush, now, output, PluginError, random }),
 });
 
 /** For the builder, which takes it away before the snapshot. */

@@ -168,6 +168,12 @@ def emit_csv(text):
     return host_call("emit:csv", text)["rows"]
 
 
+def emit_arrow(stream):
+    """Rows as an Arrow stream (IPC, the schema first, uncompressed), as `emit_csv`: bytes."""
+    _flush()
+    return _call_bytes("emit:arrow", stream)["rows"]
+
+
 def checkpoint(cursor):
     """All rows emitted so far are kept, and a next attempt gets `cursor`."""
     _flush()

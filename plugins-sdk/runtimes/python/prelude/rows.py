@@ -1,6 +1,6 @@
 # Rows on their way out. Of dicts the runtime writes what is common (rows.wat), and Python the rest.
 
-_write, _send = js._w, js._s
+_write, _send, _bytes = js._w, js._s, js._b
 # How a row came along, when it is not just written: it is and it is time to send, or it is for Python to write.
 _FULL, _OTHER = 1, 2
 
@@ -53,4 +53,12 @@ def _flush():
 
 def _forget():
     """The runtime does it when an export begins."""
+
+
+def _call_bytes(name, data):
+    """One host call whose request is bytes."""
+    _refuse_at_build(name)
+    if type(data) is not bytes:
+        data = bytes(data)
+    return _told(_bytes(name, id(data)))
 

@@ -14,6 +14,7 @@ _sdk = _Module(
         "counter": counter,
         "from_base64": from_base64,
         "emit": emit,
+        "emit_arrow": emit_arrow,
         "emit_csv": emit_csv,
         "format_time": format_time,
         "gauge": gauge,

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
-from millrace import PluginError, emit, to_json
+from millrace import PluginError, emit, emit_arrow, to_json
 
 
 class Level(Enum):
@@ -118,4 +118,11 @@ def many(asked):
         emit({"n": n, "text": text if n == 3 else "t"})
 
 
-functions = {"named": named, "random": random_rows, "refused": refused, "many": many}
+def arrow(count):
+    """Every byte, `count` times over, as each kind that a library may have it in."""
+    data = bytes(range(256)) * count
+    emit({"before": 1})
+    return [emit_arrow(some) for some in (data, bytearray(data), memoryview(data)[1:4], b"")]
+
+
+functions = {"arrow": arrow, "named": named, "random": random_rows, "refused": refused, "many": many}

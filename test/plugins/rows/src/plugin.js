@@ -1,5 +1,5 @@
 /** Emits rows, and answers with what JSON.stringify makes of the same rows. */
-import { emit } from "@millrace/typescript";
+import { emit, emitArrow } from "@millrace/typescript";
 import { randomRow } from "./random.js";
 import { broken, rows } from "./values.js";
 
@@ -87,6 +87,14 @@ export const functions = {
   },
 
   answered: ({ name }) => rows[name](),
+
+  /** Every byte, `count` times over, as each kind that a library may have it in. */
+  arrow: ({ count }) => {
+    const bytes = Uint8Array.from({ length: 256 * count }, (_, i) => i & 255);
+    emit({ before: 1 });
+    const views = [bytes, bytes.buffer, bytes.subarray(1, 4), new DataView(bytes.buffer, 254, 2), new Uint8Array(0)];
+    return { rows: views.map((view) => emitArrow(view)), wrong: said(() => emitArrow("text")) };
+  },
 
   /** More than a batch, and a text that is a batch by itself. */
   many: ({ count, text }) => {
