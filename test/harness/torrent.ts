@@ -11,6 +11,16 @@ const BEGIN_MS = Date.parse("2024-01-01T00:00:00Z");
 
 /** Publishes `torrent`, and `torrent-inferred`: the same module, with columns that the first rows make. */
 export async function publishTorrents({ call }: Pick<TestRegistry, "call">): Promise<void> {
+  bundles ??= buildTorrents();
+  for (const bundle of await bundles) {
+    await call(PluginsService.publishPlugin, { bundle, validateOnly: false }, 30_000);
+  }
+}
+
+/** Compiled once in a process. */
+let bundles: Promise<readonly Buffer[]> | undefined;
+
+async function buildTorrents(): Promise<readonly Buffer[]> {
   const builder = pathToFileURL(join(ROOT, "plugins-sdk/c/build.js")).href;
   const { buildPlugin } = (await import(builder)) as { buildPlugin(folder: string): Promise<{ wasmPath: string }> };
   const folder = join(ROOT, "test/plugins/torrent");
@@ -18,13 +28,12 @@ export async function publishTorrents({ call }: Pick<TestRegistry, "call">): Pro
   const manifest = JSON.parse(await readFile(join(folder, "plugin.json"), "utf8"));
   const { columns: _, ...fetch } = manifest.interfaces.fetch;
   const inferred = { ...manifest, name: "torrent-inferred", interfaces: { fetch } };
-  for (const one of [manifest, inferred]) {
-    const bundle = packed([
+  return [manifest, inferred].map((one) =>
+    packed([
       { path: "plugin.json", content: JSON.stringify(one) },
       { path: "plugin.wasm", content: wasm },
-    ]);
-    await call(PluginsService.publishPlugin, { bundle, validateOnly: false }, 30_000);
-  }
+    ]),
+  );
 }
 
 /** Rows of a window that begins with 2024, as the guest writes them. */

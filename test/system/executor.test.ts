@@ -71,6 +71,32 @@ test("a window is fetched: register, rows, commit, window, history", async () =>
   await idle(g);
 });
 
+test("a job that is being written down leaves its place in the lane to the next", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { bus } = stack.use(await embeddedGround());
+  const results = stack.use(await openTestResults(server));
+  const gate = Promise.withResolvers<void>();
+  const writing = new Set<string>();
+  const slow: Results = {
+    ...results,
+    commit: async (run, signal) => {
+      writing.add(run.runId);
+      await gate.promise;
+      await results.commit(run, signal);
+    },
+  };
+  const at = stack.use(await openExecuting(bus, slow));
+  await at.executor({ callsPerLane: 1 });
+  const pipe = await at.pipe(await at.instance("pantry", { mode: "rows", rows: 3 }, { plugin: "plugins/larder" }));
+  const first = await at.fetch(pipe);
+  const [beginUs, endUs] = [first.endUs, first.endUs + (first.endUs - first.beginUs)];
+  const runId = runIds.fetch("pantry.rows", "20240102T000000Z");
+  await at.fetch(pipe, { runId, beginUs, endUs, untilUs: endUs });
+  await until("both wait for their commits", () => writing.size === 2);
+  gate.resolve();
+  for (const id of [first.runId, runId]) expect((await at.runs(id, (all) => all.length === 1))[0]?.outcome).toBe("ok");
+});
+
 test("pages are chunks, fetched again they replace; undeclared fields and 200,000 emitted rows arrive", async () => {
   await using g = await ground();
   await g.at.executor();
