@@ -125,7 +125,9 @@ export function scheduleMethods(ports: BackfillPorts): Methods<SchedulesServer> 
       const grid = pipe.effective?.begin ? gridOfPipe(pipe) : undefined;
       const axis = axisOfPipe(pipe);
       const head = grid && axis !== "time" ? index.head(grid) : undefined;
-      const existUs = grid ? existsUntil(grid, usOfMs(nowMs()), head) : 0n;
+      // What comes after others is opened by them, and not by its own rows.
+      const opened = pipe.effective?.after.length ? head && { ...head, openUs: head.reachUs - 1n } : head;
+      const existUs = grid ? existsUntil(grid, usOfMs(nowMs()), opened) : 0n;
       const page = pageWindows({
         ...{ grid, nowUs: existUs, stored: index.from(fromUs), state, fromUs },
         pageSize: Math.min(pageSize || DEFAULT_PAGE, MAX_PAGE),

@@ -5,6 +5,7 @@ import { column } from "../harness/chunks.ts";
 import { runCli } from "../harness/cli.ts";
 import { openTestResults, startTestClickHouse } from "../harness/clickhouse.ts";
 import { openLedger } from "../harness/ledger.ts";
+import { until } from "../harness/until.ts";
 
 test("windows open one after another, or all that the source says it has", { timeout: 120_000 }, async () => {
   await using server = await startTestClickHouse();
@@ -27,7 +28,7 @@ test("windows open one after another, or all that the source says it has", { tim
   // It grows: the last window with rows is asked again, and the one behind it.
   ledger.entries.push(206n, 301n);
   ledger.asked.length = 0;
-  expect(await run("pipe", "sync", "mute.all")).toMatchObject({ code: 0 });
+  await ledger.sync("mute.all");
   await ledger.become("mute.all", [
     ...["0-100 DONE 3", "100-200 DONE 1", "200-300 DONE 2", "300-400 DONE 1", "400-500 DONE 0"],
   ]);
@@ -49,7 +50,8 @@ test("windows open one after another, or all that the source says it has", { tim
   expect(await ids("telling_all")).toEqual(["0", "1", "99", "100", "205", "206", "301", "1005"]);
   // Nothing is new: what is not over is asked again, and what lies within backtrack of the head.
   ledger.asked.length = 0;
-  expect(await run("pipe", "sync", "telling.all")).toMatchObject({ code: 0 });
+  expect((await ledger.sync("telling.all")).windows).toHaveLength(2);
+  await until("both were asked", () => ledger.asked.length === 2);
   expect(ledger.asked.toSorted()).toEqual(["1000-1100", "900-1000"]);
 
   const { http } = ledger.gateway;
@@ -94,4 +96,76 @@ test("windows open one after another, or all that the source says it has", { tim
   expect(await ids("telling_all")).toEqual(["0", "1", "99", "150", "205", "206", "301", "1005"]);
   const backfills = (await rest("/v1/pipes/telling.all/backfills")).body.backfills as object[];
   expect(backfills[0]).toMatchObject({ beginInt: "100", endInt: "400" });
+});
+
+test("ends of the columns, a SELECT that comes after, and words for the other axis", { timeout: 120_000 }, async () => {
+  await using server = await startTestClickHouse();
+  await using ground = await embeddedGround();
+  await using results = await openTestResults(server);
+  await using ledger = await openLedger(ground.bus, results);
+  const ids = (table: string, name = "id") => column(results, `SELECT ${name} FROM ${table} ORDER BY ${name}`);
+  await ledger.instance("mute");
+  await ledger.instance("telling", { head: true });
+
+  // All of a signed column but its last number, which no exclusive end can follow.
+  const last = 2n ** 63n - 1n;
+  ledger.entries.push(-last - 1n, -1n, 0n, last - 1n, last);
+  await ledger.pipe("mute.whole", { begin: String(-last - 1n), chunk: String(2n ** 62n) });
+  await ledger.sync("mute.whole");
+  await ledger.become("mute.whole", [
+    "-9223372036854775808--4611686018427387904 DONE 1",
+    "-4611686018427387904-0 DONE 1",
+    "0-4611686018427387904 DONE 1",
+    "4611686018427387904-9223372036854775808 DONE 1",
+  ]);
+  expect(ledger.asked).toContain(`${2n ** 62n}-${last}`);
+  expect(await ids("mute_whole")).toEqual([String(-last - 1n), "-1", "0", String(last - 1n)]);
+
+  const top = 2n ** 64n - 1n;
+  ledger.entries.splice(0, 5, top - 210n, top - 1n);
+  const columns = [
+    { name: "id", type: "uint64" },
+    { name: "value", type: "string" },
+  ];
+  await ledger.pipe("telling.top", { columns, begin: String(top - 215n), end: String(top), chunk: "100" });
+  await ledger.sync("telling.top");
+  await ledger.become("telling.top", [
+    "18446744073709551400-18446744073709551500 DONE 1",
+    "18446744073709551500-18446744073709551600 DONE 0",
+    "18446744073709551600-18446744073709551700 DONE 1",
+  ]);
+  expect(await ids("telling_top")).toEqual([String(top - 210n), String(top - 1n)]);
+  expect(await column(results, "SELECT max(end_int) FROM runs WHERE target = 'pipes/telling.top'")).toEqual([
+    "18446744073709551700",
+  ]);
+
+  // Made from the windows before it, up to where the source is known to go.
+  ledger.entries.splice(0, 2, 7n, 350n, 420n);
+  await ledger.pipe("telling.all");
+  const select = {
+    ...{ begin: "0", chunk: "200", datetime: "id", after: ["telling.all"], reads: ["telling_all"] },
+    columns: columns.map(({ name }) => ({ name: name === "id" ? name : "twice", type: "int64" })),
+    sql: "SELECT id, id * 2 AS twice FROM telling_all WHERE id >= {begin} AND id < {end}",
+  };
+  await ledger.pipe("sql.twice", select);
+  await ledger.sync("telling.all");
+  await ledger.become("sql.twice", ["0-200 DONE 1", "200-400 DONE 1", "400-600 DONE 1"]);
+  ledger.entries.push(433n);
+  await ledger.sync("telling.all");
+  await ledger.become("sql.twice", ["0-200 DONE 1", "200-400 DONE 1", "400-600 DONE 2"]);
+  expect(await ids("sql_twice", "twice")).toEqual(["14", "700", "840", "866"]);
+
+  const time = { seconds: 0n, nanos: 0 };
+  const told = (field: string, problem: string) => ({
+    code: "invalid",
+    mistakes: [{ field, problem: expect.stringContaining(problem) }],
+  });
+  const refused = expect(ledger.sync("telling.all", { begin: time })).rejects;
+  await refused.toMatchObject(told("begin", "is a time, and the axis of the pipe is an int64 column"));
+  const odd = expect(ledger.sync("telling.all", { beginInt: "1e3" })).rejects;
+  await odd.toMatchObject(told("begin_int", '"1e3" is not an integer'));
+  const empty = expect(ledger.sync("telling.all", { beginInt: "5", endInt: "5" })).rejects;
+  await empty.toMatchObject(told("end_int", "5 is not after begin, 5"));
+  const beyond = expect(ledger.sync("telling.all", { endInt: String(2n ** 63n) })).rejects;
+  await beyond.toMatchObject(told("end_int", "out of range"));
 });
