@@ -20,8 +20,8 @@ const DELEGATE = 0x18;
 /** Instructions that begin with the type of a block: none, that of a value (a negative number), or an index. */
 const TYPED = new Set([0x02, LOOP, 0x04, 0x06]);
 const ATOMIC_FENCE = 3;
-/** Bulk operations, under the prefix 0xfc, that take a length from the stack: init, copy, fill of memory or table. */
-const BULK = new Set([8, 10, 11, 12, 14, 17]);
+/** Bulk operations, under 0xfc, that take a length from the stack: init, copy, fill of memory or table; table.grow. */
+const BULK = new Set([8, 10, 11, 12, 14, 15, 17]);
 
 /** The code cannot be followed; one sentence for the author. */
 export class Unknown extends Error {}

@@ -20,7 +20,8 @@ function refusal(work: () => unknown): Fault {
   throw new Error("was not refused");
 }
 
-const VECTORS = `(drop (i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 (v128.const i64x2 1 2) (v128.load (i32.const 0))))`;
+const VECTORS = `(drop
+  (i8x16.shuffle 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 (v128.const i64x2 1 2) (v128.load (i32.const 0))))`;
 const BLOCKS = (row: string) => `(func (param i64) (result i32) (local f32 f64 i32) ${row}
   (block $a (loop $b (br_if $a (i32.const 1)) (br_table $a $b $a (i32.const 70000))))
   (drop (f64.const 1e300)) (drop (f32.const 3)) (drop (i64.const -1000000000000))
@@ -130,6 +131,7 @@ test.each([
     2,
   ],
   ["bulk operations of tables", `(table 1 funcref) (func (table.copy ${"(i32.const 0)".repeat(3)}))`, 1],
+  ["growing a table", "(table 1 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))", 1],
   ["what is no bulk operation", "(func (drop (i32.trunc_sat_f32_s (f32.const 1))) (drop (memory.size)))", 0],
   [
     "atomics, vectors",
