@@ -49,6 +49,8 @@ export function describeSync(language: string, build: () => Promise<{ readonly w
       expect((await guest.call("before_sync", { ...CALL, config: {} })).json).toEqual({});
       const closed = await guest.call("before_sync", { ...CALL, config: { closed: "ferie ☃" } });
       expect(closed.json).toEqual({ veto: "ferie ☃: rows from 2012-01-01" });
+      const counted = { ...CALL, begin: "100", end: "200", config: { closed: "ferie ☃" } };
+      expect((await guest.call("before_sync", counted)).json).toEqual({ veto: "ferie ☃: rows from 100" });
     });
 
     test("after_sync is told how it ended", async () => {

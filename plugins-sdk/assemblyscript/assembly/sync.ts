@@ -8,14 +8,22 @@ import { parseTime } from "./time";
 class WindowCall {
   readonly pipe: Pipe;
   readonly config: Json;
+  /** On an axis of integers it is `NO_TIME` on both sides: see `begin` and `end`. */
   readonly window: Window;
+  /** As they came: RFC 3339, or decimal integers, for which there are `I64.parseInt` and `U64.parseInt`. */
+  readonly begin: string;
+  readonly end: string;
   /** 1 on the first try. For information only. */
   readonly attempt: i32;
 
   constructor(input: Json) {
     this.pipe = new Pipe(input.get("pipe"));
     this.config = input.get("config");
-    this.window = new Window(parseTime(input.get("begin").asText()), parseTime(input.get("end").asText()));
+    const begin = input.get("begin").asText();
+    const end = input.get("end").asText();
+    this.begin = begin;
+    this.end = end;
+    this.window = new Window(parseTime(begin), parseTime(end));
     this.attempt = <i32>input.get("attempt").asInteger(1);
   }
 }

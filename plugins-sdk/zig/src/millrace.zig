@@ -13,6 +13,7 @@ const calls = @import("calls.zig");
 const host = @import("host.zig");
 const values = @import("json.zig");
 const network = @import("network.zig");
+const synced = @import("sync.zig");
 const time = @import("time.zig");
 
 pub const gpa = abi.gpa;
@@ -62,8 +63,8 @@ pub const snmp = network.snmp;
 pub const socket = network.socket;
 pub const toBase64 = network.toBase64;
 
-pub const AfterSync = calls.AfterSync;
-pub const BeforeSync = calls.BeforeSync;
+pub const AfterSync = synced.AfterSync;
+pub const BeforeSync = synced.BeforeSync;
 pub const Discover = calls.Discover;
 pub const Enrich = calls.Enrich;
 pub const Fetch = calls.Fetch;
@@ -71,7 +72,7 @@ pub const IntegerRange = calls.IntegerRange;
 pub const Poll = calls.Poll;
 pub const Register = calls.Register;
 pub const Route = calls.Route;
-pub const Sync = calls.Sync;
+pub const Sync = synced.Sync;
 pub const Value = calls.Value;
 pub const counter = calls.counter;
 pub const gauge = calls.gauge;

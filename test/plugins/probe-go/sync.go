@@ -48,7 +48,7 @@ func allowed(run *millrace.BeforeSyncCall) error {
 	if err := run.Config(&config); err != nil || config.Closed == "" {
 		return err
 	}
-	return run.Veto("%s: %s from %s", config.Closed, run.Pipe.Metric, run.Begin.Format("2006-01-02"))
+	return run.Veto("%s: %s from %s", config.Closed, run.Pipe.Metric, run.From[:min(10, len(run.From))])
 }
 
 func told(run *millrace.AfterSyncCall) error {

@@ -9,6 +9,9 @@ class Fetch {
   Fetch() : run_(mr_fetch_read()), begin{run_.begin_us}, end{run_.end_us}, config(run_.config), cursor(run_.cursor) {}
   bool has(Time time) const { return time >= begin && time < end; }
   const mr_pipe &pipe() const { return run_.pipe; }
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no Time. */
+  string_view from() const { return run_.begin; }
+  string_view to() const { return run_.end; }
   Fetch &next(const Text &cursor) { return run_.next = cursor.c(), *this; }
   Fetch &watermark(Time time) { return run_.watermark = mr_format_time(time.us), *this; }
   int32_t ok(Rows &rows) { return mr_fetch_ok(&run_, rows.c()); }
@@ -31,6 +34,9 @@ class Sync {
   Sync() : run_(mr_sync_read()), begin{run_.begin_us}, end{run_.end_us}, config(run_.config), cursor(run_.cursor) {}
   bool has(Time time) const { return time >= begin && time < end; }
   const mr_pipe &pipe() const { return run_.pipe; }
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no Time. */
+  string_view from() const { return run_.begin; }
+  string_view to() const { return run_.end; }
   int32_t ok() { return mr_sync_ok(&run_, nullptr); }
   /** Sends what still waits. */
   int32_t ok(Emitter &rows) { return mr_sync_ok(&run_, rows.c()); }
@@ -55,6 +61,9 @@ class BeforeSync {
   explicit BeforeSync(const mr_before_sync &run)
       : run_(run), begin{run_.begin_us}, end{run_.end_us}, config(run_.config) {}
   const mr_pipe &pipe() const { return run_.pipe; }
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no Time. */
+  string_view from() const { return run_.begin; }
+  string_view to() const { return run_.end; }
   /** The window goes ahead. */
   int32_t proceed() { return mr_proceed(); }
   /** The window stays as it is, and people read why. */
@@ -75,6 +84,9 @@ class AfterSync {
   AfterSync() : run_(mr_after_sync_read()), begin{run_.window.begin_us}, end{run_.window.end_us},
                 config(run_.window.config), rows(run_.rows) {}
   const mr_pipe &pipe() const { return run_.window.pipe; }
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no Time. */
+  string_view from() const { return run_.window.begin; }
+  string_view to() const { return run_.window.end; }
   /** `ok`, `no_data`, `not_modified`, `partial`, or how the last attempt failed. */
   string_view outcome() const { return run_.outcome; }
   /** Why it failed, or "". */

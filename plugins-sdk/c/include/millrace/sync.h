@@ -39,6 +39,9 @@ typedef struct mr_before_sync {
   int64_t end_us;
   /** 1 on the first try. For information only. */
   int32_t attempt;
+  /** Begin and end as they came: RFC 3339, or on an axis of integers decimals, which have no begin_us and end_us. */
+  const char *begin;
+  const char *end;
 } mr_before_sync;
 
 MR_API mr_before_sync mr_before_sync_of(const mr_json *input) {
@@ -48,6 +51,8 @@ MR_API mr_before_sync mr_before_sync_of(const mr_json *input) {
       mr_parse_time(mr_text(mr_get(input, "begin"), "")),
       mr_parse_time(mr_text(mr_get(input, "end"), "")),
       (int32_t)mr_integer(mr_get(input, "attempt"), 1),
+      mr_text(mr_get(input, "begin"), ""),
+      mr_text(mr_get(input, "end"), ""),
   };
   return run;
 }

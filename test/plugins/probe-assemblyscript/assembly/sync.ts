@@ -1,6 +1,6 @@
 /** Windows that the plugin writes itself, and the hooks around them. */
 import {
-  AfterSyncCall, BeforeSyncCall, checkpoint, Emitter, formatDate, formatTime, Json, log, SyncCall,
+  AfterSyncCall, BeforeSyncCall, checkpoint, Emitter, formatTime, Json, log, SyncCall,
 } from "@millrace/assemblyscript";
 
 export function sync(): i32 {
@@ -26,7 +26,7 @@ export function before_sync(): i32 {
   const run = BeforeSyncCall.read();
   const closed = run.config.get("closed");
   if (closed.isNull) return run.proceed();
-  return run.veto(`${closed.asText()}: ${run.pipe.metric} from ${formatDate(run.window.beginUs)}`);
+  return run.veto(`${closed.asText()}: ${run.pipe.metric} from ${run.begin.slice(0, 10)}`);
 }
 
 export function after_sync(): i32 {

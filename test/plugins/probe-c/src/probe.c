@@ -125,7 +125,7 @@ MR_EXPORT(before_sync) {
   mr_before_sync run = mr_before_sync_read();
   const char *closed = mr_text(mr_get(run.config, "closed"), NULL);
   if (!closed) return mr_proceed();
-  return mr_veto("%s: %s from %s", closed, run.pipe.metric, mr_format_date(run.begin_us));
+  return mr_veto("%s: %s from %.10s", closed, run.pipe.metric, run.begin);
 }
 
 MR_EXPORT(after_sync) {

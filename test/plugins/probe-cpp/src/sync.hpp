@@ -26,8 +26,8 @@ MR_EXPORT(before_sync) {
   BeforeSync run;
   Json closed = run.config["closed"];
   if (!closed) return run.proceed();
-  const char *reason = zero_ended(closed.text());
-  return run.veto(mr_format("%s: %s from %s", reason, run.pipe().metric, zero_ended(run.begin.day())));
+  const char *reason = zero_ended(closed.text()), *from = zero_ended(run.from().substr(0, 10));
+  return run.veto(mr_format("%s: %s from %s", reason, run.pipe().metric, from));
 }
 
 MR_EXPORT(after_sync) {

@@ -13,7 +13,7 @@ end
 
 function written.before_sync(call)
   local closed = call.config.closed
-  if closed then return closed .. ": " .. call.pipe.metric .. " from " .. call.window.first_day end
+  if closed then return closed .. ": " .. call.pipe.metric .. " from " .. call.begin:sub(1, 10) end
 end
 
 function written.after_sync(call)

@@ -17,7 +17,7 @@ def rows(call: SyncCall):
 
 def before_sync(call: BeforeSyncCall):
     closed = call.config.get("closed")
-    return "%s: %s from %s" % (closed, call.pipe["metric"], call.window.first_day) if closed else None
+    return "%s: %s from %s" % (closed, call.pipe["metric"], call.begin[:10]) if closed else None
 
 
 def after_sync(call: AfterSyncCall):

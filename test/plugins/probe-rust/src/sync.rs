@@ -21,9 +21,10 @@ pub fn written(run: SyncCall) -> Result<Synced> {
 }
 
 pub fn allowed(run: BeforeSyncCall) -> Result<Verdict> {
+    let from = run.range.map_or_else(|| run.begin.day(), |range| range.begin.to_string());
     Ok(match run.config.get("closed").as_str() {
         None => Verdict::Proceed,
-        Some(why) => Verdict::Veto(format!("{why}: {} from {}", run.pipe.metric, run.begin.day())),
+        Some(why) => Verdict::Veto(format!("{why}: {} from {from}", run.pipe.metric)),
     })
 }
 

@@ -21,8 +21,8 @@ function* rows(time: string, from: number) {
   }
 }
 
-export const before_sync = ({ config, pipe, window }: BeforeSyncCall<{ closed?: string }>): BeforeSyncResult =>
-  config.closed && `${config.closed}: ${pipe.metric} from ${window.firstDay}`;
+export const before_sync = ({ begin, config, pipe }: BeforeSyncCall<{ closed?: string }>): BeforeSyncResult =>
+  config.closed && `${config.closed}: ${pipe.metric} from ${begin.slice(0, 10)}`;
 
 export async function after_sync({ outcome, rows, run, message }: AfterSyncCall) {
   log.info(`${outcome}: ${rows} rows of ${run}: ${message}`);

@@ -20,8 +20,9 @@ pub fn written(run: *millrace.Sync) !void {
 pub fn allowed(run: *millrace.BeforeSync) !void {
     const closed = run.config.get("closed").text("");
     if (closed.len == 0) return;
-    const day = (try millrace.toJson(run.begin))[1..11];
-    return run.veto("{s}: {s} from {s}", .{ closed, run.pipe.get("metric").text(""), day });
+    const metric = run.pipe.get("metric").text("");
+    if (run.range) |range| return run.veto("{s}: {s} from {d}", .{ closed, metric, range.begin });
+    return run.veto("{s}: {s} from {s}", .{ closed, metric, (try millrace.toJson(run.begin))[1..11] });
 }
 
 pub fn told(run: *millrace.AfterSync) !void {
