@@ -14,7 +14,7 @@ import { SchedulesService } from "../../proto/gen/millrace/scheduler/v1/schedule
 import { bare } from "../../proto/names.ts";
 import { Fault } from "../kit/fault.ts";
 import { background, pause, runUntilSignal } from "../kit/lifecycle.ts";
-import { parseDuration, timestampOf } from "../kit/time.ts";
+import { axisAmong, parseDuration, timestampOf } from "../kit/time.ts";
 import { type Api, apiOf, pages, showTime } from "./api.ts";
 import { building } from "./build-progress.ts";
 import { buildAside } from "./build-thread.ts";
@@ -162,9 +162,11 @@ class Session {
       if (made.pipe) pipes.push(made.pipe);
     }
     for (const { name, effective } of pipes.filter(({ state }) => state !== PipeState.PAUSED)) {
-      const chunkMs = parseDuration(effective?.chunk || DAY, "chunk");
-      const begin = timestampOf(BigInt(Date.now() - chunkMs) * 1_000n);
-      const { windows } = await syncPipe(api, { name, begin, end: undefined, refetch: true });
+      // Integers have no now: what is at the head of the source is asked for anyway.
+      const timed = axisAmong(effective?.columns ?? [], effective?.datetime ?? "") === "time";
+      const chunkMs = timed ? parseDuration(effective?.chunk || DAY, "chunk") : 0;
+      const begin = timed ? timestampOf(BigInt(Date.now() - chunkMs) * 1_000n) : undefined;
+      const { windows } = await syncPipe(api, { name, begin, end: undefined, refetch: timed });
       this.#terminal.note(`${name}: the newest windows are fetched again (${windows.length})`);
     }
     const pollers = (await pages((pageToken) => api.call(PollersService.listPollers, { ...PAGE, pageToken })))

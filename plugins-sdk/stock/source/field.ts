@@ -85,11 +85,12 @@ function timeText(value: unknown, unit: "s" | "ms" | "us", ms: number): string {
 
 const ABSOLUTE = /(?:Z|[+-]\d\d:?\d\d)$|^\d{4}-\d\d-\d\d$/;
 
-/** Whether a row's time lies in the window. What is no time, or has no zone, passes: the platform judges it. */
-export function inWindow(time: unknown, { window }: Pick<FetchCall<never, never>, "window">): boolean {
-  if (typeof time !== "string" || !ABSOLUTE.test(time)) return true;
-  const ms = Date.parse(time);
-  return Number.isNaN(ms) || window.has(ms);
+/** Whether a row lies in the window. What is no time, or has no zone, passes: the platform judges it. */
+export function inWindow(place: unknown, call: Pick<FetchCall<never, never>, "begin" | "window" | "range">): boolean {
+  if (INTEGER.test(call.begin)) return !INTEGER.test(String(place)) || call.range.has(String(place));
+  if (typeof place !== "string" || !ABSOLUTE.test(place)) return true;
+  const ms = Date.parse(place);
+  return Number.isNaN(ms) || call.window.has(ms);
 }
 
 /** The source that a pipe means by its metric. Errors: `invalid`, with the names that there are. */

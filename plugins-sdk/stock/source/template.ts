@@ -6,8 +6,15 @@ export type Values = Readonly<Record<string, string | number | undefined>>;
 /** What stands in braces; secrets are the host's to fill and stay as they are. */
 const NAME = /\{\{secret:[a-z0-9-]+\}\}|\{([a-z_]+)\}/g;
 
+const INTEGER = /^-?\d+$/;
+
 /** What every template may name. Times are UTC; `end` is exclusive, `last_date` the last day that is touched. */
-export function windowValues({ begin, end, window, pipe }: FetchCall<never, never>): Values {
+export function windowValues(call: FetchCall<never, never>): Values {
+  const { begin, end, pipe } = call;
+  const names = { metric: pipe.metric, location: pipe.location ?? "" };
+  // On an axis of integers `last` is for sources that want an inclusive end.
+  if (INTEGER.test(begin)) return { begin, end, last: String(call.range.end - 1n), ...names };
+  const { window } = call;
   return {
     begin,
     end,
@@ -18,8 +25,7 @@ export function windowValues({ begin, end, window, pipe }: FetchCall<never, neve
     end_s: Math.ceil(window.endMs / 1_000),
     begin_ms: window.beginMs,
     end_ms: window.endMs,
-    metric: pipe.metric,
-    location: pipe.location ?? "",
+    ...names,
   };
 }
 
