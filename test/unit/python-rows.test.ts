@@ -54,6 +54,18 @@ describe("the writer of rows", () => {
     expect(json).toEqual({ watermark: "2012-01-02T00:00:00Z" });
   });
 
+  test("rows that are returned mean what to_json means", async () => {
+    const names = ["plain", "nested", "dataclass", "large", "texts", "nothing", "enum", "whole"];
+    const all = [[], ["plain"], ["nested"], names, ["plain", "nothing"], names.toReversed()];
+    for (const asked of all.flatMap((some) => [{ names: some }, { names: some, tuple: 1, next: [1], status: "ok" }])) {
+      const { outcome, text } = await guest.call("function:returned", asked);
+      const { text: texts } = await guest.call("function:returned", { ...asked, texts: true });
+      const { names: _, tuple: __, ...more } = asked as { names: string[]; tuple?: number };
+      const rows = (JSON.parse(texts) as string[]).map(exactly);
+      expect([outcome, exactly(text)]).toEqual(["ok", { ...exactly(JSON.stringify(more)), rows }]);
+    }
+  });
+
   test("says what is no row, and leaves no half of one", async () => {
     const { lines, json } = await call("function:refused", {});
     const kinds = ["NoneType", "int", "str", "list", "type"];

@@ -20,7 +20,7 @@
   (import "engine" "setThrew" (func $setThrew (param i32 i32)))
   (import "json" "buffer" (global $buffer (mut i32)))
   (import "json" "length" (global $written (mut i32)))
-  (import "rows" "row" (func $row (param i32 i32) (result i32)))
+  (import "rows" "row" (func $row (param i32 i32 i32) (result i32)))
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
   (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
   (import "extism:host/env" "input_load_u64" (func $input_load_u64 (param i64) (result i64)))
@@ -176,22 +176,29 @@
     (i32.store (local.get $out) (i32.const 3))
     (i32.store offset=4 (local.get $out) (i32.and (call $word) (i32.const 0x3fffffff))))
 
-  ;; o: sets the output; e: sets the error; w: writes a row: 0 it is written, 1 it is and it is time to
-  ;; send, 2 it is not.
+  ;; o: sets the output; e: sets the error. w: writes a row, l: writes one with a comma behind it: 0 it is written, 1 it is
+  ;; and it is time to send, 2 it is not. p: writes the end of the output, which is all that is written then.
   (func (export "call1") (param $op i32) (param $via i32) (param $value i32) (param $out i32) (result i32)
-    (local $block i64)
-    (if (i32.eq (local.get $op) (i32.const 0x77)) (then
+    (local $block i64) (local $behind i32)
+    (if (i32.eq (local.get $op) (i32.const 0x77)) (then (local.set $behind (i32.const 0x0a))))
+    (if (i32.eq (local.get $op) (i32.const 0x6c)) (then (local.set $behind (i32.const 0x2c))))
+    (if (local.get $behind) (then
       (i32.store (local.get $out) (i32.const 3))
       (i32.store offset=4 (local.get $out) (i32.const 2))
       (if (global.get $open) (then
-        (if (call $row (local.get $value) (i32.add (global.get $scratch) (i32.const 32)))
+        (if (call $row (local.get $value) (local.get $behind) (i32.add (global.get $scratch) (i32.const 32)))
           (then (i32.store offset=4 (local.get $out) (i32.ge_u (global.get $written) (i32.const 262144)))))))
+      (return (i32.const 0))))
+    (i32.store (local.get $out) (i32.const 1))
+    (if (i32.eq (local.get $op) (i32.const 0x70)) (then
+      (drop (call $row (local.get $value) (i32.const 0x0a) (i32.const 0)))
+      (local.set $block (call $block_of (global.get $buffer) (global.get $written)))
+      (call $output_set (local.get $block) (call $length (local.get $block)))
       (return (i32.const 0))))
     (local.set $block (call $block_of_text (local.get $value)))
     (if (i32.eq (local.get $op) (i32.const 0x6f))
       (then (call $output_set (local.get $block) (call $length (local.get $block))))
       (else (call $error_set (local.get $block))))
-    (i32.store (local.get $out) (i32.const 1))
     (i32.const 0))
 
   ;; h: a host call; b: one whose request is bytes, by the address of the object: its type, its hash, length, address.

@@ -1,4 +1,4 @@
-;; Rows as JSON, from dicts whose members are texts, small numbers, truth and nothing: the rows that most plugins have.
+;; Rows as JSON, from dicts whose members are texts, numbers, truth and nothing: the rows that most plugins have.
 ;; Others are Python's to write. Values are read as the interpreter shows them to JavaScript.
 (module
   (import "engine" "memory" (memory 1))
@@ -18,18 +18,18 @@
   ;; The type of an object that was shown last and that is not written here; none is at -1.
   (global $unwritten (mut i32) (i32.const -1))
 
-  ;; A value as the glue has it: a line of JSON (5), or the address of a dict (3). `scratch` is 16 bytes for what the
-  ;; interpreter shows. 1: it is written, with a newline; 0: it is not.
-  (func (export "row") (param $value i32) (param $scratch i32) (result i32)
+  ;; A value as the glue has it: JSON (5), or the address of a dict (3); and the character behind it. `scratch` is 16
+  ;; bytes for what the interpreter shows. 1: it is written; 0: it is not.
+  (func (export "row") (param $value i32) (param $behind i32) (param $scratch i32) (result i32)
     (local $from i32) (local $written i32)
     (local.set $from (global.get $length))
     (if (i32.eq (i32.load (local.get $value)) (i32.const 5)) (then
       (call $put_bytes (i32.load offset=8 (local.get $value)) (i32.load offset=4 (local.get $value)))
-      (call $put (i32.const 0x0a))
+      (call $put (local.get $behind))
       (return (i32.const 1))))
     (local.set $written (call $members (i32.load offset=4 (local.get $value)) (local.get $scratch)))
     (if (local.get $written)
-      (then (call $put (i32.const 0x0a)))
+      (then (call $put (local.get $behind)))
       (else (global.set $length (local.get $from))))
     (local.get $written))
 
@@ -89,11 +89,31 @@
         (then (call $put_word (i64.const 0x65757274) (i32.const 4))) ;; "true"
         (else (call $put_word (i64.const 0x65736c6166) (i32.const 5)))) ;; "false"
       (return (i32.const 1))))
-    ;; A larger whole number is shown cut off, so it is not written here.
+    ;; A larger whole number is shown cut off: it is read as it lies.
+    (if (i32.eq (local.get $kind) (i32.const 3)) (then (return (call $put_large (local.get $object)))))
     (if (i32.ne (local.get $kind) (i32.const 4)) (then (return (i32.const 0))))
     (local.set $from (global.get $length))
     (if (i32.eqz (call $put_float (f64.load offset=4 (local.get $scratch)))) (then (return (i32.const 0))))
     (call $mark_float (local.get $from))
+    (i32.const 1))
+
+  ;; A number of up to 63 bits: its type, a word whose lowest bit is the sign, how many digits of 16 bits it has, and
+  ;; where they are, the lowest first.
+  (func $put_large (param $object i32) (result i32)
+    (local $digits i32) (local $count i32) (local $number i64)
+    (local.set $count (i32.load offset=8 (local.get $object)))
+    (local.set $digits (i32.load offset=12 (local.get $object)))
+    (if (i32.gt_u (local.get $count) (i32.const 4)) (then (return (i32.const 0))))
+    (block $done (loop $next
+      (br_if $done (i32.eqz (local.get $count)))
+      (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+      (local.set $number (i64.or (i64.shl (local.get $number) (i64.const 16))
+        (i64.load16_u (i32.add (local.get $digits) (i32.shl (local.get $count) (i32.const 1))))))
+      (br $next)))
+    (if (i64.lt_s (local.get $number) (i64.const 0)) (then (return (i32.const 0))))
+    (if (i32.and (i32.load offset=4 (local.get $object)) (i32.const 1))
+      (then (local.set $number (i64.sub (i64.const 0) (local.get $number)))))
+    (call $put_integer (local.get $number))
     (i32.const 1))
 
   ;; A float says so also when it is whole, as Python has it: `1.0`.

@@ -101,3 +101,8 @@ def _call_bytes(name, data):
     """One host call whose request is bytes."""
     _refuse_at_build(name)
     return _told(js._b(name, bytes(data)))
+
+
+def _answer_with(shaped):
+    """The output of an export."""
+    _output(to_json(shaped))

@@ -32,8 +32,7 @@ def __dispatch(index):
         if name in ("fetch", "sync") and isinstance(value, _generator):
             value = _drain(value)
         _flush()
-        shaped = _shaped(name, value)
-        _output(_wide(shaped) if type(shaped) is dict else to_json(shaped))
+        _answer_with(_shaped(name, value))
         return 0
     except BaseException as thrown:
         _error(to_json(_failure(thrown)))

@@ -1,6 +1,6 @@
 # Rows on their way out. Of dicts the runtime writes what is common (rows.wat), and Python the rest.
 
-_write, _send, _bytes = js._w, js._s, js._b
+_write, _send, _bytes, _list, _finish_output = js._w, js._s, js._b, js._l, js._p
 # How a row came along, when it is not just written: it is and it is time to send, or it is for Python to write.
 _FULL, _OTHER = 1, 2
 
@@ -61,4 +61,23 @@ def _call_bytes(name, data):
     if type(data) is not bytes:
         data = bytes(data)
     return _told(_bytes(name, id(data)))
+
+
+def _answer_with(shaped):
+    """The output of an export: rows that are returned are written as those that are emitted."""
+    rows = shaped.get("rows") if type(shaped) is dict else None
+    if not rows or type(rows) not in (list, tuple):
+        _output(_wide(shaped) if type(shaped) is dict else to_json(shaped))
+        return
+    _write('{"rows": [')
+    last = len(rows) - 1
+    for at, row in enumerate(rows):
+        write = _list if at < last else _write
+        kind = type(row)
+        if kind is not dict and hasattr(kind, "__dataclass_fields__"):
+            row = _fields_of(row, kind.__dataclass_fields__)
+        if type(row) is not dict or write(id(row)) == _OTHER:
+            write(to_json(row))
+    rest = _wide({key: value for key, value in shaped.items() if key != "rows"})
+    _finish_output("]" + (", " + rest[1:] if rest != "{}" else "}"))
 

@@ -125,4 +125,14 @@ def arrow(count):
     return [emit_arrow(some) for some in (data, bytearray(data), memoryview(data)[1:4], b"")]
 
 
-functions = {"arrow": arrow, "named": named, "random": random_rows, "refused": refused, "many": many}
+def returned(asked):
+    """What a fetch may return, by name; `texts` are its rows as to_json has them."""
+    some = [ROWS[name] for name in asked["names"]]
+    more = {key: asked[key] for key in ("next", "status") if key in asked}
+    more["rows"] = tuple(some) if asked.get("tuple") else some
+    if asked.get("texts"):
+        return [to_json(row) for row in some]
+    return more
+
+
+functions = {"returned": returned, "arrow": arrow, "named": named, "random": random_rows, "refused": refused, "many": many}
