@@ -11,13 +11,15 @@ export interface BatchLimits {
   readonly maxRows: number;
   readonly maxBytes: number;
   /**
-   * Least time between two INSERTs that are not full, in milliseconds: how long a parcel waits for company, or until the
-   * INSERT before it has ended. Many small ones at once would only be slower, each of them.
+   * Least time between two INSERTs that are not full, in milliseconds: how long a parcel waits for company, unless two
+   * are under way already. More small ones at once would only be slower, each of them.
    */
   readonly maxAgeMs: number;
 }
 
 const SAME_MOMENT_MS = 2;
+/** INSERTs of a kind; one that is full does not wait. */
+const MAX_UNDER_WAY = 2;
 
 interface Waiting extends Parcel {
   readonly resolve: () => void;
@@ -56,7 +58,7 @@ export class Batch {
 
   /** After a quiet time nobody waits: the first parcel takes along only those of the same moment. */
   #arm(): void {
-    if (this.#waiting.length === 0 || this.#sending > 0) return;
+    if (this.#waiting.length === 0 || this.#sending >= MAX_UNDER_WAY) return;
     const dueMs = this.#dispatchedMs + this.#limits.maxAgeMs - performance.now();
     this.#timer ??= setTimeout(() => this.#dispatch(), Math.max(SAME_MOMENT_MS, dueMs));
   }

@@ -35,7 +35,7 @@ test("on NATS, killed between any two steps, every row is seen once and no windo
   const standby = await ground.part(["scheduler"]);
   const executors = [await ground.part(["executor"]), await ground.part(["executor"])];
   await ground.furnish();
-  await until("every window is done once", () => isAtRest(ground), 60_000);
+  await until("every window is done once", () => isAtRest(ground), 240_000);
   const expected = await Promise.all(KINDS.map((kind) => ground.seen(ground.pipe(kind, "calm-"))));
 
   const counts = await killThrough(ground, {

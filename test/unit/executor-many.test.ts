@@ -86,7 +86,7 @@ test("who is followed is known after each change of a pipe, and after a new copy
   expect(followed()).toEqual(["c.x"]);
 });
 
-test("parcels wait while an INSERT of their kind is under way, unless they are full", async () => {
+test("parcels wait while two INSERTs of their kind are under way, unless they are full", async () => {
   const sent: { readonly parcels: number; readonly end: () => void }[] = [];
   const batch = new Batch({ maxRows: 3, maxBytes: 1_000, maxAgeMs: 5 }, (parcels) => {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -94,16 +94,18 @@ test("parcels wait while an INSERT of their kind is under way, unless they are f
     return promise;
   });
   const parcel: Parcel = { bytes: new Uint8Array(1), rows: 1, token: "t" };
-  const first = batch.add(parcel);
+  const first = [batch.add(parcel)];
   await until("the first goes at once", () => sent.length === 1);
+  first.push(batch.add(parcel));
+  await until("the second goes in its time", () => sent.length === 2);
   const waiting = [batch.add(parcel), batch.add(parcel), batch.add(parcel)];
   const beganMs = performance.now();
   await until("ten times their age has passed", () => performance.now() - beganMs > 50);
-  expect(sent.length).toBe(1);
+  expect(sent.length).toBe(2);
   waiting.push(batch.add(parcel));
-  expect(sent.map(({ parcels }) => parcels)).toEqual([1, 3]);
+  expect(sent.map(({ parcels }) => parcels)).toEqual([1, 1, 3]);
   for (const { end } of sent) end();
-  await until("the last goes, too", () => sent.length === 3);
-  sent[2]?.end();
-  await Promise.all([first, ...waiting]);
+  await until("the last goes, too", () => sent.length === 4);
+  sent[3]?.end();
+  await Promise.all([...first, ...waiting]);
 });
