@@ -22,6 +22,8 @@ const BLANK = 0x20;
 
 /** Rows that all sinks of the process hold, waiting or on their way to the store. */
 const MAX_HELD_BYTES = 96 << 20;
+/** With this part of it in use, guests wait for one chunk before they fill the next. */
+const BUSY_SHARE = 3;
 
 /**
  * What many sinks may hold together. Over it each sends what it has, and its guest waits until that is stored. The
@@ -41,6 +43,11 @@ export class RowRoom {
 
   get full(): boolean {
     return this.heldBytes > this.#maxBytes;
+  }
+
+  /** The store has enough to do with what it is given: making more ahead takes memory and wins nothing. */
+  get busy(): boolean {
+    return this.heldBytes > this.#maxBytes / BUSY_SHARE;
   }
 
   hold(bytes: number, sink: { hurry(): void }): void {
@@ -141,7 +148,7 @@ export class RowSink implements Disposable {
     this.#bufferBytes += ndjson.byteLength + 1;
     this.#room.hold(ndjson.byteLength + 1, this);
     if (this.#bufferBytes >= CHUNK_BYTES) this.#send();
-    while (this.#inFlight.size > (this.#room.full ? 0 : MAX_IN_FLIGHT)) await Promise.race(this.#inFlight);
+    while (this.#inFlight.size > (this.#room.busy ? 0 : MAX_IN_FLIGHT)) await Promise.race(this.#inFlight);
     this.#check();
     return rows;
   }
