@@ -14,7 +14,7 @@ import {
   writeToLane,
 } from "./lane-messages.ts";
 import type { CompiledModule } from "./module-cache.ts";
-import type { EngineName, GuestCall, GuestError, GuestOutcome, GuestResult } from "./sandbox.ts";
+import type { EngineName, GuestCall, GuestError, GuestOutcome, GuestResult, Wear } from "./sandbox.ts";
 import { monotonicMs, SLICE_BYTES, Slice } from "./slice.ts";
 
 const BOOT_TIMEOUT_MS = 10_000;
@@ -75,6 +75,7 @@ interface Resident {
 export class LaneLink {
   /** Calls placed here and not gone yet, waiting for their module included. Kept by the pool. */
   load = 0;
+  readonly #bornMs = monotonicMs();
   readonly #worker: Worker;
   readonly #slice: Slice;
   readonly #residents = new Map<number, Resident>();
@@ -85,6 +86,7 @@ export class LaneLink {
   readonly #modules = new Set<number>();
   readonly #outbox = new BatchWriter();
   #sent = 0;
+  #served = 0;
   #lastId = 0;
   #ended: Promise<void> | undefined;
 
@@ -120,6 +122,11 @@ export class LaneLink {
     return slice !== undefined && monotonicMs() - slice.sinceMs > 10;
   }
 
+  /** Whether it has served so many calls, or lived so long. */
+  isWorn({ calls, ageMs }: Wear): boolean {
+    return this.#served >= calls || monotonicMs() - this.#bornMs >= ageMs;
+  }
+
   /** Errors: `deadline`, `unavailable` when the thread does not start. */
   ready(): Promise<void> {
     return within(BOOT_TIMEOUT_MS, "starting a lane", this.#ready.promise);
@@ -131,6 +138,7 @@ export class LaneLink {
    */
   run(module: CompiledModule, keep: boolean, call: GuestCall, release: () => void): Promise<LaneAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<LaneAnswer>();
+    this.#served += 1;
     this.#sent = (this.#sent + 1) | 0;
     this.#lastId = (this.#lastId + 1) | 0;
     const startedMs = monotonicMs();

@@ -38,16 +38,19 @@ interface Queued {
 export class LanePool implements Sandbox {
   readonly #options: SandboxOptions;
   readonly #modules = new ModuleCache((number) => {
-    for (const lane of this.#lanes) lane.forget(number);
+    for (const lane of [...this.#lanes, ...this.#retired]) lane.forget(number);
   });
   readonly #queue: Queued[] = [];
   readonly #booting = new Set<LaneLink>();
+  /** Get no more calls, and end with their last. */
+  readonly #retired = new Set<LaneLink>();
   readonly #endings = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   readonly #watch: NodeJS.Timeout;
   #lanes: LaneLink[] = [];
   #spare: LaneLink | undefined;
   #lanesKilled = 0;
+  #lanesRecycled = 0;
   #running = 0;
 
   constructor(options: SandboxOptions) {
@@ -78,6 +81,7 @@ export class LanePool implements Sandbox {
       running: this.#running,
       queued: this.#queue.length,
       lanesKilled: this.#lanesKilled,
+      lanesRecycled: this.#lanesRecycled,
       modulesCached: this.#modules.size,
     };
   }
@@ -111,8 +115,9 @@ export class LanePool implements Sandbox {
     const endMs = performance.now() + (this.#options.closeGraceMs ?? CLOSE_GRACE_MS);
     while (this.#running > 0 && performance.now() < endMs) await pause(5);
     clearInterval(this.#watch);
-    const lanes = [...this.#lanes, ...this.#booting, ...(this.#spare ? [this.#spare] : [])];
+    const lanes = [...this.#lanes, ...this.#retired, ...this.#booting, ...(this.#spare ? [this.#spare] : [])];
     this.#lanes = [];
+    this.#retired.clear();
     this.#spare = undefined;
     await Promise.all([...lanes.map((lane) => this.#gone(lane.end(fault))), ...this.#endings]);
   }
@@ -185,7 +190,7 @@ export class LanePool implements Sandbox {
 
   #look(): void {
     this.#modules.dropIdle();
-    for (const lane of [...this.#lanes]) {
+    for (const lane of [...this.#lanes, ...this.#retired]) {
       const verdict = lane.judge();
       if (!verdict) continue;
       const ended = lane.end(new Fault("unavailable", `the lane was ended by another guest (${verdict.label})`));
@@ -193,6 +198,26 @@ export class LanePool implements Sandbox {
       this.#replace(lane);
       const noted = this.#note(ended, verdict).finally(() => this.#endings.delete(noted));
       this.#endings.add(noted);
+    }
+    this.#recycle();
+  }
+
+  /** One at a time, and only while another is ready to take over: whoever calls notices nothing. */
+  #recycle(): void {
+    const { wear } = this.#options;
+    const worn = wear && this.#spare && this.#lanes.find((lane) => lane.isWorn(wear));
+    if (worn) {
+      this.#lanesRecycled += 1;
+      this.#replace(worn);
+      this.#retired.add(worn);
+    }
+    for (const lane of this.#retired) {
+      if (lane.load > 0) continue;
+      this.#retired.delete(lane);
+      const ended: Promise<void> = this.#gone(lane.end(new Fault("unavailable", "the lane was recycled"))).then(() => {
+        this.#endings.delete(ended);
+      });
+      this.#endings.add(ended);
     }
   }
 
@@ -225,6 +250,8 @@ export class LanePool implements Sandbox {
 
   /** The spare takes over at once; a new spare is started behind it. */
   #replace(lane: LaneLink): void {
+    // Another has its place already.
+    if (this.#retired.delete(lane)) return;
     if (this.#spare === lane) this.#spare = undefined;
     this.#lanes = this.#lanes.filter((other) => other !== lane);
     this.#promote();

@@ -52,6 +52,8 @@ export const settings = {
   engine: choice("EXECUTOR_ENGINE", "what runs guests; sdk is Extism's own, slower", ["kernel", "sdk"], "kernel"),
   lanes: whole("EXECUTOR_LANES", "worker threads for guests", [1, 256], DEFAULT_LANES),
   callsPerLane: whole("EXECUTOR_CALLS_PER_LANE", "guests in one lane at a time", [1, 10_000], 64),
+  laneCalls: whole("EXECUTOR_LANE_CALLS", "calls after which a lane is replaced by a new one", [1, 1e15], 10_000_000),
+  laneAgeMs: whole("EXECUTOR_LANE_AGE_MS", "age at which it is, in milliseconds", [1_000, 1e12], 3_600_000),
   jobs: whole("EXECUTOR_JOBS", "jobs from the queue at a time, with those whose guests have ended", [1, 10_000], 256),
   privateHosts: list(
     PRIVATE_HOSTS,
@@ -113,8 +115,9 @@ export async function start(config: Config<typeof settings>, ports: ExecutorPort
   const privateHosts = parsePrivateHosts(config.privateHosts, PRIVATE_HOSTS);
   await using stack = new AsyncDisposableStack();
   const { engine, lanes, callsPerLane, stuckMs } = config;
+  const wear = { calls: config.laneCalls, ageMs: config.laneAgeMs };
   const stuck = { stuckMs, ...(ports.onStuck && { onStuck: ports.onStuck }) };
-  const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, log, ...stuck }));
+  const sandbox = stack.use(await openSandbox({ engine, lanes, callsPerLane, wear, log, ...stuck }));
   const policy = stack.use(await openPolicy(config.policy, log));
   const registry = stack.use(connect(config.registry));
   const catalog = stack.use(followCatalog(registry, policy, log));

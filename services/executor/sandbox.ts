@@ -124,6 +124,8 @@ export interface SandboxStats {
   readonly queued: number;
   /** Lanes ended by the watchdog since the start. */
   readonly lanesKilled: number;
+  /** Lanes that were replaced because of their wear. */
+  readonly lanesRecycled: number;
   readonly modulesCached: number;
 }
 
@@ -138,6 +140,12 @@ export interface Sandbox extends AsyncDisposable {
   /** How many more calls would start at once. Admission: take no more work than this. */
   free(): number;
   stats(): SandboxStats;
+}
+
+/** What a lane may serve, in calls, and how long it may live. */
+export interface Wear {
+  readonly calls: number;
+  readonly ageMs: number;
 }
 
 /** `kernel` is ours; `sdk` is Extism's JavaScript SDK, slower, against which ours is compared. */
@@ -156,6 +164,8 @@ export interface SandboxOptions {
   readonly closeGraceMs?: number;
   /** A thread that lives so long after it was told to end cannot be ended. Default 5 s. */
   readonly stuckMs?: number;
+  /** When a lane is replaced though nothing is wrong with it. Default: never. */
+  readonly wear?: Wear;
   /** Told of each such thread: it takes a core until the process ends, and ending that in order waits for it. */
   readonly onStuck?: () => void;
   readonly log: Logger;

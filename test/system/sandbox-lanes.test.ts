@@ -1,4 +1,5 @@
 /** Many guests on few lanes: neighbours of a hostile one go on; whoever finds no room waits or is told. */
+import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type GuestCall, openSandbox } from "../../services/executor/sandbox.ts";
 import type { Fault } from "../../services/kit/fault.ts";
@@ -8,6 +9,9 @@ import { call, decode, encode, forEver, open, redispatch } from "../harness/gues
 import { callingModule, unendingModule } from "../harness/hostile-modules.ts";
 import { until } from "../harness/until.ts";
 import { compileWat } from "../harness/wat.ts";
+
+/** For threads to start on a machine with other work. */
+const PATIENCE_MS = 50_000;
 
 describe("many guests", () => {
   test("two hundred wait on one lane at once, and none sees another's data", async () => {
@@ -156,6 +160,58 @@ test.each([
   },
   120_000,
 );
+
+describe("lanes wear", () => {
+  const worn = (calls: number, ageMs: number) =>
+    openSandbox({ lanes: 2, callsPerLane: 64, log: silentLog, wear: { calls, ageMs } });
+
+  test("after so many calls another takes over; nobody notices, and who waits in it ends in it", async () => {
+    await using sandbox = await worn(40, 1e9);
+    const gate = Promise.withResolvers<void>();
+    let waiting = 0;
+    const host: GuestCall["host"] = async (_, request) => {
+      waiting += 1;
+      await gate.promise;
+      return request;
+    };
+    const patient = ["a", "b", "c"].map(async (text) =>
+      sandbox.call(await call("wait", "run", { input: encode(text), host, deadlineMs: 60_000 })),
+    );
+    const stubborn = sandbox.call(await call("cpu", "wait_then_spin", { host, cpuMs: 100, deadlineMs: 60_000 }));
+    await until("they wait", () => waiting === 4);
+    const threeWorn = async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 32 }, async () => (await sandbox.call(await call("echo", "run"))).outcome),
+      );
+      expect(new Set(answers)).toEqual(new Set(["ok"]));
+      return sandbox.stats().lanesRecycled >= 3;
+    };
+    await until("three lanes are worn", threeWorn, PATIENCE_MS);
+    expect(sandbox.stats()).toMatchObject({ lanesKilled: 0, running: 4 });
+    expect(waiting).toBe(4);
+    gate.resolve();
+    // The watchdog looks at lanes that get no more calls, too, and another has its place already.
+    expect((await stubborn).outcome).toBe("cpu_exceeded");
+    // Who waited in the same lane is told to come again.
+    for (const end of await Promise.allSettled(patient)) {
+      if (end.status === "rejected") expect(end.reason).toMatchObject({ code: "unavailable" });
+      else expect(end.value.outcome).toBe("ok");
+    }
+    const calm = () => sandbox.stats().lanes === 2 && sandbox.free() === 128;
+    await until("two lanes and nobody in them", calm, PATIENCE_MS);
+    expect((await redispatch(sandbox, await call("echo", "run"))).outcome).toBe("ok");
+  }, 120_000);
+
+  test("at an age another takes over", async () => {
+    await using sandbox = await worn(1e9, 50);
+    const threads = () => readdirSync("/proc/self/task").length;
+    const most = threads();
+    await until("four are replaced", () => sandbox.stats().lanesRecycled >= 4, PATIENCE_MS);
+    await until("their threads are gone", () => threads() <= most, PATIENCE_MS);
+    expect((await sandbox.call(await call("echo", "run"))).outcome).toBe("ok");
+    expect(sandbox.stats()).toMatchObject({ lanes: 2, lanesKilled: 0 });
+  }, 120_000);
+});
 
 describe("admission", () => {
   const held = async (host: GuestCall["host"], over: Partial<GuestCall> = {}) => call("wait", "run", { host, ...over });
