@@ -3,10 +3,12 @@ import { Fault } from "../kit/fault.ts";
 import type { GuestModule } from "./sandbox.ts";
 import { spareBytes } from "./spare-weight.ts";
 
-/** Counted in bytes of wasm; compiled code is one to five times that. */
-const CACHE_MAX_BYTES = 256 * 1024 * 1024;
-/** A module that nobody called for so long is compiled anew when it is called again. */
-const IDLE_MS = 10 * 60_000;
+const KEPT = {
+  /** Counted in bytes of wasm; compiled code is one to five times that. */
+  maxBytes: 256 * 1024 * 1024,
+  /** A module that nobody called for so long is compiled anew when it is called again. */
+  idleMs: 10 * 60_000,
+};
 
 export interface CompiledModule {
   /** Never used again for another. */
@@ -28,12 +30,14 @@ export class ModuleCache {
   readonly #entries = new Map<string, Entry>();
   readonly #numbers = new Set<number>();
   readonly #onDrop: (number: number) => void;
+  readonly #kept: typeof KEPT;
   #bytes = 0;
   #lastNumber = 0;
 
   /** `onDrop` is told the number of every module that is no longer kept. */
-  constructor(onDrop: (number: number) => void) {
+  constructor(onDrop: (number: number) => void, kept = KEPT) {
     this.#onDrop = onDrop;
+    this.#kept = kept;
   }
 
   get size(): number {
@@ -71,7 +75,7 @@ export class ModuleCache {
 
   /** Drops what was not asked for lately. */
   dropIdle(): void {
-    const sinceMs = performance.now() - IDLE_MS;
+    const sinceMs = performance.now() - this.#kept.idleMs;
     for (const [digest, entry] of this.#entries) {
       if (entry.usedMs > sinceMs) return;
       this.#drop(digest, entry);
@@ -89,10 +93,12 @@ export class ModuleCache {
   }
 
   #grow(entry: Entry, bytes: number): void {
+    // Dropped while it was read.
+    if (!this.#numbers.has(entry.number)) return;
     entry.bytes = bytes;
     this.#bytes += bytes;
     for (const [digest, oldest] of this.#entries) {
-      if (this.#bytes <= CACHE_MAX_BYTES || oldest === entry) break;
+      if (this.#bytes <= this.#kept.maxBytes || oldest === entry) break;
       this.#drop(digest, oldest);
     }
   }
