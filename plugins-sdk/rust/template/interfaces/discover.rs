@@ -5,7 +5,9 @@ use millrace::{DiscoverCall, Discovered, Json, Resource, Result, export};
 export!(discover: sites);
 
 fn sites(run: DiscoverCall) -> Result<Discovered> {
-    Ok(Discovered::complete(run.config.get("sites").items().iter().map(resource)))
+    Ok(Discovered::complete(
+        run.config.get("sites").items().iter().map(resource),
+    ))
 }
 
 fn resource(site: &Json) -> Resource {

@@ -12,7 +12,12 @@ fn minutes(run: FetchCall) -> Result<Fetched> {
     let mut time = run.begin;
     while time < run.end {
         let minute = time.0 / MINUTE_US % 60;
-        rows.add(Object::new().with("time", time).with("greeting", greeting).with("minute", minute));
+        rows.add(
+            Object::new()
+                .with("time", time)
+                .with("greeting", greeting)
+                .with("minute", minute),
+        );
         time = time.plus_us(MINUTE_US);
     }
     rows.ok()
