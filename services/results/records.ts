@@ -3,7 +3,7 @@
 import type { SelectedChunk } from "./insert-select.ts";
 import type { Export, QueryRequest, QueryResult, ReadRowsRequest, RowsPage } from "./reading.ts";
 import type { RowScan } from "./row-scan.ts";
-import type { Comparison, RowsSum, ShadowAttempt } from "./shadow.ts";
+import type { Comparison, PlacedAttempt, RowsSum, ShadowAttempt } from "./shadow.ts";
 import type { Storage } from "./storage.ts";
 
 export * from "./reading.ts";
@@ -347,6 +347,8 @@ export interface Results extends AsyncDisposable {
   compareAttempt(attempt: ShadowAttempt): Promise<Comparison>;
   /** Of chunks that need not be committed. Errors: `not_found`. */
   sumAttempt(attempt: ShadowAttempt): Promise<RowsSum>;
+  /** Of the same, whether one lies within [begin, end) of the integers that the dataset goes by. Errors: `not_found`. */
+  liesWithin(attempt: PlacedAttempt): Promise<boolean>;
   /** All rows at once or none; resolves with their count. Errors: `not_found`; `invalid`; `conflict`. */
   copyRows(copy: Copy): Promise<number>;
   /** Everything of a dataset; resolves with the rows that were stored. Safe to repeat. */

@@ -12,7 +12,7 @@ import { openReader } from "./reader.ts";
 import type { Results } from "./records.ts";
 import { listRejects, redriveRejects } from "./rejects.ts";
 import { prepareSchema } from "./schema.ts";
-import { compareAttempt, sumAttempt } from "./shadow.ts";
+import { compareAttempt, liesWithin, sumAttempt } from "./shadow.ts";
 import { openWriter } from "./writer.ts";
 
 export { columnTypes } from "./column.ts";
@@ -114,6 +114,7 @@ export async function openResults(options: ResultsOptions): Promise<Results> {
     countDuplicates: (dataset) => countDuplicates(store, datasets, dataset),
     compareAttempt: (attempt) => compareAttempt(store, datasets, attempt),
     sumAttempt: (attempt) => sumAttempt(store, datasets, attempt),
+    liesWithin: (attempt) => liesWithin(store, datasets, attempt),
     copyRows: (copy) => copyRows(store, datasets, writer, copy),
     dropDataset: (dataset) => dropDataset(store, datasets, dataset),
     sweep: (lagMs) => sweepRows(store, datasets, lagMs),

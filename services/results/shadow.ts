@@ -1,5 +1,6 @@
 /** An attempt that nobody sees against what is stored: the same rows, or not. */
 import { Fault } from "../kit/fault.ts";
+import { axisOf } from "../kit/time.ts";
 import type { Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
 import type { Dataset, RunPart } from "./records.ts";
@@ -12,6 +13,11 @@ export interface ShadowAttempt {
   readonly dataset: string;
   readonly runId: string;
   readonly parts: readonly RunPart[];
+}
+
+export interface PlacedAttempt extends ShadowAttempt {
+  readonly begin: bigint;
+  readonly end: bigint;
 }
 
 export interface RowsSum {
@@ -50,6 +56,26 @@ export async function sumAttempt(store: Store, datasets: Datasets, attempt: Shad
   return sum(store, await lookAnew(datasets, attempt.dataset), attempt);
 }
 
+/** Whether one of these rows lies within [begin, end) of the integers that the dataset goes by. Errors: `not_found`. */
+export async function liesWithin(
+  store: Store,
+  datasets: Datasets,
+  { dataset: name, runId, parts, begin, end }: PlacedAttempt,
+): Promise<boolean> {
+  const { datetime = "", columns } = await lookAnew(datasets, name);
+  const type = axisOf(columns[datetime]) === "uint64" ? "UInt64" : "Int64";
+  const rows = await store.rows(
+    `SELECT 1 FROM ${store.database}.${quote(rowsTable(name))}
+     WHERE ${quote(datetime)} >= {begin:${type}} AND ${quote(datetime)} < {end:${type}}
+       AND _run_id = {run:String} AND (${countedBy(parts)}) LIMIT 1`,
+    { run: runId, begin: String(begin), end: String(end) },
+  );
+  return rows.length > 0;
+}
+
+const countedBy = (parts: readonly RunPart[]) =>
+  parts.map(({ fence, chunks }) => `(_fence = ${fence} AND _chunk < ${chunks})`).join(" OR ") || "0";
+
 async function lookAnew(datasets: Datasets, name: string): Promise<Dataset> {
   datasets.forget(name);
   const dataset = await datasets.find(name);
@@ -62,12 +88,11 @@ async function sum(store: Store, dataset: Dataset, { runId, parts }: ShadowAttem
     /^(json|labels)$/.test(type) ? `toString(${quote(column)})` : quote(column),
   );
   const hash = `cityHash64(tuple(${[...values, "_extra"].join(", ")}))`;
-  const counted = parts.map(({ fence, chunks }) => `(_fence = ${fence} AND _chunk < ${chunks})`).join(" OR ") || "0";
   const [row] = await store.rows<{ counted: string; checksum: string }>(
     `SELECT count() AS counted, hex(sum(${hash})) AS checksum
      FROM (SELECT ${[...shownColumns(dataset), `${extraText(dataset)} AS _extra`].join(", ")}
        FROM ${store.database}.${quote(rowsTable(dataset.dataset))} AS t
-       WHERE _run_id = {run:String} AND (${counted}))`,
+       WHERE _run_id = {run:String} AND (${countedBy(parts)}))`,
     { run: runId },
   );
   return { rows: Number(row?.counted ?? 0), checksum: row?.checksum ?? "" };

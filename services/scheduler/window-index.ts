@@ -117,7 +117,7 @@ export class WindowIndex {
     const { rows, watermarkInt, fetchedUntilInt, state, syncTime } = window;
     const signs = [watermarkInt, fetchedUntilInt].filter(Boolean).map(BigInt);
     // An entry shows that those before its window are there.
-    if (rows > 0n) signs.push(begin);
+    if (rows > 0n && watermarkInt === "") signs.push(begin);
     for (const reach of signs) if (this.#reach === undefined || reach > this.#reach) this.#reach = reach;
     if (state !== WindowState.DONE || !syncTime) return;
     const doneUs = microsOf(window.updateTime);

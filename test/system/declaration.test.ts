@@ -66,7 +66,7 @@ pipes:
     tags: [daily]
     paused: not yet
     parameters: { schedule: nightly, chunk: 7d, index: [time] }
-  second.daily.bern:
+  second.daily.bern: { parameters: { columns: { n: int64 }, datetime: n, index: [n], begin: "-5", chunk: "500" } }
 pollers:
   watch: { instance: second, schedule: every 1h, filter: resource.type == "http", paused: true }
 `;
@@ -109,6 +109,8 @@ test("what is planned is done, in order; the second apply changes nothing; no va
   const { pipe } = await api.call(PipesService.getPipe, { name: "pipes/web.daily" });
   expect(pipe).toMatchObject({ managedBy: "shop", tags: ["daily"], stateReason: "not yet" });
   expect(pipe?.effective).toMatchObject({ schedule: "cron 15 3 * * * Europe/Berlin", chunk: "7d", index: ["time"] });
+  const { pipe: counted } = await api.call(PipesService.getPipe, { name: "pipes/second.daily.bern" });
+  expect(counted?.effective).toMatchObject({ begin: "-5", chunk: "500", backtrack: "0", datetime: "n" });
   const { instance } = await api.call(InstancesService.getInstance, { name: "instances/web" });
   expect(instance?.config).toEqual({ url: "http://127.0.0.1/", depth: 3 });
   expect(JSON.stringify([plan, applied, again])).not.toContain(SECRET);
@@ -120,7 +122,7 @@ test("what changes is changed, what the file no longer names goes, what was made
   const file = FILE.replace("chunk: 7d", "chunk: 14d")
     .replace("paused: not yet", "paused: later")
     .replace("kv: true", "kv: false")
-    .replace(/ {2}second\.daily\.bern:\n/, "");
+    .replace(/ {2}second\.daily\.bern:.*\n/, "");
   const URL = "http://127.0.0.1:8/from-the-environment";
   const changed = ["secrets/web-key", "instances/web", "pipes/web.daily"].map((name) => `change ${name}`);
   const more = { WEB_KEY: "another-horse", URL };

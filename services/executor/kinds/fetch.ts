@@ -64,8 +64,9 @@ export function fetchRun(job: Job, subject: Subject, pipe: Pipe, tools: Tools, f
         return { ...badAnswer("answered not_modified after rows"), chunks, rows };
       }
       const result = followed && end.outcome !== "not_modified" ? await resultOf(place, produced) : "";
+      const watermark = await watermarkOf(place, produced);
       const finish = async () => {
-        await write(changeOf(job, attempt.fence, end, result, produced.watermark));
+        await write(changeOf(job, attempt.fence, end, result, watermark));
         await attempt.step("settled");
         await told(attempt, end);
       };
@@ -111,6 +112,17 @@ function changeOf(
   const done = { ...ending, state: WindowState.DONE, rows: BigInt(rows), result };
   if (outcome !== "partial") return done;
   return { ...done, state: WindowState.STALE, message: "the plugin got only a part; it will be fetched again" };
+}
+
+/**
+ * How far the source goes, on an axis of integers. Without its word, rows inside a window at the head show that it goes on;
+ * a plugin that gives the same rows for whatever it is asked would be asked for ever, so they have to lie inside.
+ */
+async function watermarkOf({ dataset, job, tools }: WindowRows, { watermark, allRows, parts }: Produced) {
+  const { axis, beginUs: begin, untilUs: end, reachUs } = spanOf(job);
+  if (axis === "time" || watermark !== undefined || allRows === 0 || reachUs >= end) return watermark;
+  const attempt = { dataset, runId: job.runId, parts };
+  return (await tools.results.liesWithin({ ...attempt, begin, end })) ? undefined : reachUs;
 }
 
 /** Equal for equal rows, in whatever order they came. */
