@@ -1,7 +1,7 @@
 /** Rows of JavaScript guests are written by the runtime itself: byte for byte what JSON.stringify writes. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildPlugin } from "../../plugins-sdk/typescript/build.js";
+import { type Built, buildPlugin } from "../../plugins-sdk/typescript/build.js";
 import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
@@ -28,9 +28,11 @@ interface Written {
 }
 
 describe("the writer of rows", () => {
+  let built: Built;
   let guest: SandboxedGuest;
   beforeAll(async () => {
-    guest = await openSandboxed((await buildPlugin(join(import.meta.dirname, "../plugins/rows"))).wasmPath);
+    built = await buildPlugin(join(import.meta.dirname, "../plugins/rows"));
+    guest = await openSandboxed(built.wasmPath);
   }, BUILD_TIMEOUT_MS);
   afterAll(() => guest?.[Symbol.asyncDispose]());
 
@@ -82,6 +84,15 @@ describe("the writer of rows", () => {
     for (const name of ["plain", "texts", "numbers", "lists", "proxies", "others", "deep", "date", "toText"]) {
       const { text } = await call("answered", { name });
       expect(text).toBe(written.find((one: Written) => one.name === name).text);
+    }
+  });
+
+  test("a call that failed leaves no rows to the next one of its instance", async () => {
+    await using kept = await openSandboxed(built.wasmPath, 10);
+    for (let i = 0; i < 2; i += 1) {
+      expect((await kept.call("function:failing", {})).error?.message).toMatch(/^half a row/);
+      const { asked } = await kept.call("function:many", { count: 2, text: 1 });
+      expect(asked.map(({ request }) => request)).toEqual(['{"n":0,"text":"t"}\n{"n":1,"text":"t"}\n']);
     }
   });
 

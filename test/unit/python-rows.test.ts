@@ -1,7 +1,7 @@
 /** Rows of Python guests are written by the runtime itself where it can, and mean what `to_json` means. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildPlugin } from "../../plugins-sdk/python/build.js";
+import { type Built, buildPlugin } from "../../plugins-sdk/python/build.js";
 import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
@@ -16,9 +16,11 @@ const exactly = (text: string) =>
 const numberOf = (source = "") => (/^-?\d+$/.test(source) ? source : { float: Number(source).toPrecision(15) });
 
 describe("the writer of rows", () => {
+  let built: Built;
   let guest: SandboxedGuest;
   beforeAll(async () => {
-    guest = await openSandboxed((await buildPlugin(join(import.meta.dirname, "../plugins/rows-python"))).wasmPath);
+    built = await buildPlugin(join(import.meta.dirname, "../plugins/rows-python"));
+    guest = await openSandboxed(built.wasmPath);
   }, BUILD_TIMEOUT_MS);
   afterAll(() => guest?.[Symbol.asyncDispose]());
 
@@ -72,6 +74,18 @@ describe("the writer of rows", () => {
     const refusals = kinds.map((kind) => `a row is a dict or a dataclass, not ${kind}`);
     expect(json).toEqual([...refusals, "type cannot be written as JSON"]);
     expect(lines).toEqual(['{"after":1}']);
+  });
+
+  test("a call that failed leaves no rows to the next one of its instance", async () => {
+    await using kept = await openSandboxed(built.wasmPath, 10);
+    for (let i = 0; i < 2; i += 1) {
+      const failed = await kept.call("function:failing", null);
+      expect(failed.error?.message).toMatch(/^TypeError: type cannot be written as JSON/);
+      const { asked } = await kept.call("function:many", { count: 2, text: 1 });
+      expect(asked.flatMap(({ request }) => request.trimEnd().split("\n")).map((line) => JSON.parse(line).n)).toEqual([
+        0, 1,
+      ]);
+    }
   });
 
   test("an Arrow stream goes as its bytes, after the rows before it", async () => {

@@ -135,4 +135,10 @@ def returned(asked):
     return more
 
 
-functions = {"returned": returned, "arrow": arrow, "named": named, "random": random_rows, "refused": refused, "many": many}
+def failing(_):
+    """Rows that were not sent yet, and half a row."""
+    emit({"left": 1})
+    return {"rows": [{"left": 2}, {"half": object}]}
+
+
+functions = {"failing": failing, "returned": returned, "arrow": arrow, "named": named, "random": random_rows, "refused": refused, "many": many}

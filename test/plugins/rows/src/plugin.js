@@ -86,6 +86,17 @@ export const functions = {
     return { refusals, inner };
   },
 
+  /** Rows that were not sent yet, and half a row. */
+  failing: () => {
+    emit({ left: 1 });
+    emit({
+      left: 2,
+      get half() {
+        throw new Error("half a row");
+      },
+    });
+  },
+
   answered: ({ name }) => rows[name](),
 
   /** Every byte, `count` times over, as each kind that a library may have it in. */
