@@ -1,7 +1,15 @@
 /** The parameters of a pipe: which are accepted, and how three layers of them become what holds. Pure. */
 import type { PipeParameters } from "../../proto/gen/millrace/registry/v1/pipe_parameters.ts";
 import type { Mistake } from "../kit/fault.ts";
-import { axisAmong, isInteger, lastPosition, parseDistance, parsePosition, parseTime } from "../kit/time.ts";
+import {
+  axisAmong,
+  isInteger,
+  lastPosition,
+  parseDistance,
+  parseDuration,
+  parsePosition,
+  parseTime,
+} from "../kit/time.ts";
 import { collect, durationMistakes, scheduleMistakes } from "./mistakes.ts";
 import { nearest, shown } from "./names.ts";
 import { referenceMistakes } from "./references.ts";
@@ -158,11 +166,14 @@ export function fitMistakes(p: PipeParameters, field: string): Mistake[] {
     }
   }
   const axis = axisAmong(p.columns, p.datetime);
+  // What has no form at all was told with its layer.
+  const formed = (raw: string, parse: typeof parseTime | typeof parseDuration) =>
+    isInteger(raw) || (raw !== "" && collect([], () => parse(raw, "")) !== undefined);
   const [begin, end] = (["begin", "end"] as const).map((name) =>
-    p[name] === "" ? undefined : collect(mistakes, () => parsePosition(axis, p[name], `${field}.${name}`)),
+    formed(p[name], parseTime) ? collect(mistakes, () => parsePosition(axis, p[name], `${field}.${name}`)) : undefined,
   );
   for (const name of ["chunk", "backtrack"] as const) {
-    if (p[name] !== "") collect(mistakes, () => parseDistance(axis, p[name], `${field}.${name}`));
+    if (formed(p[name], parseDuration)) collect(mistakes, () => parseDistance(axis, p[name], `${field}.${name}`));
   }
   if (begin !== undefined && begin === lastPosition(axis)) {
     const fix = "a smaller one: an end is exclusive, so no window holds the last integer";
