@@ -82,7 +82,10 @@ const columnsOf = ({ interfaces = {} }) => interfaces.sync?.columns ?? interface
  */
 function strangers(columns, rows) {
   if (!columns) return [];
-  const seen = new Set(rows.flatMap((row) => Object.keys(parsed(row) ?? {})));
+  // A line of CSV is one text here: its columns are looked at by the store.
+  const seen = new Set(
+    rows.map(parsed).flatMap((row) => (typeof row === "object" && row !== null ? Object.keys(row) : [])),
+  );
   const strange = [...seen].filter((name) => !(name in columns));
   return strange.map((name) => `its rows have a column ${name}, which plugin.json does not declare`);
 }

@@ -17,16 +17,12 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 };
 export const LANGUAGES = Object.keys(FORMS);
 /** What a plugin can be asked to do, in the order of a file. A template is the whole of `fetch`. */
-export const INTERFACES = ["fetch", "poll", "discover", "enrich", "route", "functions"] as const;
+export const INTERFACES = ["fetch", "sync", "poll", "discover", "enrich", "route", "functions"] as const;
 /** Sources of the others, one each; not part of a project. */
 const SOURCES = "interfaces";
 /** Of the manifest, but not to begin with. */
 const BY_HAND: Readonly<Record<string, string>> = {
-  ...{
-    sync: "services/executor/SYNC.md",
-    before_sync: "services/executor/SYNC.md",
-    after_sync: "services/executor/SYNC.md",
-  },
+  ...{ before_sync: "services/executor/SYNC.md", after_sync: "services/executor/SYNC.md" },
   register: "plugins-sdk/README.md",
 };
 const DEFAULTS = { language: "typescript", name: "my-plugin", interfaces: "fetch" };
@@ -130,13 +126,16 @@ function interfaceMistakes(interfaces: readonly string[]) {
   const known: readonly string[] = INTERFACES;
   const fix = `any of ${known.join(", ")}, with commas`;
   if (!interfaces.length) return [{ field: "interfaces", problem: "there is none", fix }];
-  return interfaces
+  const both = "fetch and sync exclude one another: a plugin with both is asked for sync only";
+  const excluded = interfaces.includes("fetch") && interfaces.includes("sync");
+  const unknown = interfaces
     .filter((one) => !known.includes(one))
     .map((one) => {
       const page = BY_HAND[one];
       const problem = page ? `"${one}" has no template: it is added by hand, see ${page}` : `"${one}" is no interface`;
       return { field: "interfaces", problem, fix };
     });
+  return [...unknown, ...(excluded ? [{ field: "interfaces", problem: both, fix: "choose one of them" }] : [])];
 }
 
 const templateOf = (language: string) => join(SDK, ELSEWHERE[language] ?? `${language}/template`);

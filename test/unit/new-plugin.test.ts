@@ -17,10 +17,11 @@ import { namesOf, readManifest } from "../../services/registry/manifest.ts";
 import { workFolder } from "../harness/work-folder.ts";
 
 const WITHOUT_COMPILER = ["typescript", "javascript", "python", "lua"];
-/** Every choice of interfaces but none. */
+/** Every choice of interfaces but none; of those that exclude one another, one. */
 const CHOICES = Array.from({ length: 2 ** INTERFACES.length - 1 }, (_, bits) =>
   INTERFACES.filter((_name, i) => ((bits + 1) >> i) & 1),
-);
+).filter((choice) => !(choice.includes("fetch") && choice.includes("sync")));
+const ALL = INTERFACES.filter((one) => one !== "sync");
 
 test.each(LANGUAGES)("%s: a plugin that fetches, by its own name", async (language) => {
   await using work = await workFolder();
@@ -63,7 +64,7 @@ test("plugin.json asks for what the chosen interfaces need, and for nothing else
     config: ["sites"],
     permissions: { http },
   });
-  expect(await made(...INTERFACES)).toMatchObject({
+  expect(await made(...ALL)).toMatchObject({
     exported: ["fetch", "poll", "discover", "enrich", "route", "function:summarize"],
     config: ["greeting", "sites"],
     permissions: { http },
@@ -88,7 +89,8 @@ describe.each(LANGUAGES)("%s: sources of any interfaces together", (language) =>
 
   test("one alone is its file, word for word", async () => {
     const alone = await Promise.all(INTERFACES.map((one) => pluginSource(language, [one])));
-    const all = (await pluginSource(language, INTERFACES)).split("\n");
+    const every = await Promise.all(["fetch", "sync"].map((rows) => INTERFACES.filter((one) => one !== rows)));
+    const all = (await Promise.all(every.map((choice) => pluginSource(language, choice)))).join("\n").split("\n");
     for (const source of alone) {
       const body = source
         .split("\n")
@@ -170,14 +172,15 @@ describe("what is asked", () => {
 
 test("every mistake is told at once", async () => {
   await using work = await workFolder();
-  const wrong = ["fetch", "fech", "sync", "metrics"];
+  const wrong = ["fetch", "fech", "before_sync", "metrics", "sync"];
   const thrown = await newPlugin("cobol", join(work.path, "My Plugin"), wrong).catch((fault) => fault);
   expect(thrown.mistakes.map(({ field, problem }: { field: string; problem: string }) => [field, problem])).toEqual([
     ["language", '"cobol" has no template'],
     ["name", '"My Plugin" is no name for a plugin'],
     ["interfaces", '"fech" is no interface'],
-    ["interfaces", '"sync" has no template: it is added by hand, see services/executor/SYNC.md'],
+    ["interfaces", '"before_sync" has no template: it is added by hand, see services/executor/SYNC.md'],
     ["interfaces", '"metrics" is no interface'],
+    ["interfaces", "fetch and sync exclude one another: a plugin with both is asked for sync only"],
   ]);
   expect(thrown.message).toContain(`any of ${INTERFACES.join(", ")}`);
   await expect(newPlugin("go", work.path)).rejects.toThrow("exists already");
