@@ -28,6 +28,7 @@ async function start() {
     listPlugins: refuse,
     listPluginVersions: refuse,
     getPluginVersion: refuse,
+    deletePluginVersion: refuse,
     async deletePlugin(_, { signal }) {
       await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
       return {};
