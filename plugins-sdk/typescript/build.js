@@ -81,7 +81,7 @@ async function bundle(root) {
     format: "iife",
     globalName: "__plugin",
     target: "es2023",
-    // What a package has for browsers wants fetch, URL and crypto of the web, and nothing of Node's: the engine has just
+    // What a package has for browsers wants fetch, URL, crypto of the web, and nothing of Node's: the engine has just
     // that. Where it would want a document, packages have something else for workers, and name that before.
     platform: "browser",
     mainFields: ["browser", "module", "main"],

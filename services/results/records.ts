@@ -347,7 +347,7 @@ export interface Results extends AsyncDisposable {
   compareAttempt(attempt: ShadowAttempt): Promise<Comparison>;
   /** Of chunks that need not be committed. Errors: `not_found`. */
   sumAttempt(attempt: ShadowAttempt): Promise<RowsSum>;
-  /** Of the same, whether one lies within [begin, end) of the integers that the dataset goes by. Errors: `not_found`. */
+  /** Of the same, whether one is within [begin, end) of the integers that the dataset goes by. Errors: `not_found`. */
   liesWithin(attempt: PlacedAttempt): Promise<boolean>;
   /** All rows at once or none; resolves with their count. Errors: `not_found`; `invalid`; `conflict`. */
   copyRows(copy: Copy): Promise<number>;

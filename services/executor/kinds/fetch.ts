@@ -115,7 +115,7 @@ function changeOf(
 }
 
 /**
- * How far the source goes, on an axis of integers. Without its word, rows inside a window at the head show that it goes on;
+ * How far the source goes, on an axis of integers. Without its word, rows in a window at the head show that it goes on;
  * a plugin that gives the same rows for whatever it is asked would be asked for ever, so they have to lie inside.
  */
 async function watermarkOf({ dataset, job, tools }: WindowRows, { watermark, allRows, parts }: Produced) {
