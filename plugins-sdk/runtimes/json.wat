@@ -18,8 +18,10 @@
     (local $needed i32) (local $to i32)
     (local.set $needed (i32.add (global.get $length) (local.get $more)))
     (if (i32.le_u (local.get $needed) (global.get $capacity)) (then (return)))
-    (local.set $needed (i32.shl (local.get $needed) (i32.const 1)))
-    (if (i32.lt_u (local.get $needed) (i32.const 1024)) (then (local.set $needed (i32.const 1024))))
+    ;; Twice as much as is needed while that is little; of much, a quarter more.
+    (local.set $needed (i32.add (i32.add (local.get $needed) (i32.const 1024))
+      (select (local.get $needed) (i32.shr_u (local.get $needed) (i32.const 2))
+        (i32.lt_u (local.get $needed) (i32.const 1048576)))))
     (local.set $to (call $malloc (local.get $needed)))
     (if (i32.eqz (local.get $to)) (then (unreachable)))
     (memory.copy (local.get $to) (global.get $buffer) (global.get $length))

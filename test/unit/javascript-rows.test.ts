@@ -6,7 +6,7 @@ import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
 /** The first build of all makes the engine, which takes some seconds. */
-const BUILD_TIMEOUT_MS = 120_000;
+const BUILD_TIMEOUT_MS = 300_000;
 const RANDOM_ROWS = 1_500;
 const PATCHES = [
   "Date.prototype.toJSON",

@@ -6,7 +6,7 @@ import type { HostFunction } from "../../services/executor/sandbox.ts";
 import { openSandboxed, type SandboxedGuest } from "../harness/sandboxed.ts";
 
 /** The first build of all makes the interpreter, which takes some seconds. */
-const BUILD_TIMEOUT_MS = 120_000;
+const BUILD_TIMEOUT_MS = 300_000;
 const RANDOM_ROWS = 800;
 
 /** With whole numbers kept as they are written: `1` is not `1.0`, and no digit of a large one is lost. */
