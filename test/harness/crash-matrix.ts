@@ -53,7 +53,7 @@ const OWN_STEPS: Partial<Record<Kind, typeof EXECUTOR_STEPS>> = {
 /** Between these lies what reaches the store and the windows. */
 const FEW_STEPS = ["begun", "chunk_stored", "committed", "settled"];
 const SCHEDULER_STEPS = ["planned", "claimed", "sent"];
-const STEP_MS = 120_000;
+const STEP_MS = 300_000;
 const SETTLE_MS = 240_000;
 /** Jobs in the queue below which windows are queued again. */
 const LOW_WATER = 25;
