@@ -186,6 +186,35 @@ describe("rows on their way", () => {
     expect(room.heldBytes).toBe(0);
   });
 
+  test("a chunk's memory is used again once it is stored, never while an INSERT that was given up may read it", async () => {
+    const room = new RowRoom(96 << 20);
+    const memory: ArrayBufferLike[] = [];
+    const good = Buffer.concat(Array.from({ length: 3 }, () => batch));
+    const sinkThat = (ends: () => Promise<Stored>) =>
+      new RowSink({
+        ...{ maxRows: 1_000_000, room },
+        append: (rows) => {
+          memory.push(rows.buffer);
+          expect(Buffer.compare(rows, good)).toBe(0);
+          return ends();
+        },
+      });
+    const stored = async () => ({ rows: 1, rejected: 0, bytes: 1 });
+    // While somebody has rows there is a next chunk to come.
+    await sinkThat(stored).add(row);
+    const send = async (sink: RowSink) => {
+      const pieces = Array.from({ length: 3 }, () => new Uint8Array(batch));
+      for (const piece of pieces) await sink.add(piece, true);
+      await sink.flush().catch(codeOf);
+      expect(pieces.map((piece) => piece.byteLength)).toEqual([0, 0, 0]);
+    };
+    await send(sinkThat(stored));
+    await send(sinkThat(() => Promise.reject(new Fault("cancelled", "gave up waiting"))));
+    await send(sinkThat(stored));
+    const [first, second, third] = memory;
+    expect([second === first, third === first, memory.length]).toEqual([true, false, 3]);
+  });
+
   test("the first failure is kept, the limit of rows holds, blank lines are no rows", async () => {
     const sink = new RowSink({ maxRows: 3, append: async () => ({ rows: 1, rejected: 0, bytes: 1 }) });
     expect(await sink.add(Buffer.from("{}\n\n  \n{}"))).toBe(2);
