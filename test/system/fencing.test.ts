@@ -55,7 +55,7 @@ test("two schedulers and four executors: attempts of a window follow one another
   const all = [...byRun.values()].flat();
   expect(all.length).toBeGreaterThan(KINDS.length * WINDOWS * 4);
   expect(new Set(all.map((run) => run.executor)).size).toBe(EXECUTORS);
-  for (const kind of KINDS) expect(await ground.seen(ground.pipe(kind))).toBe(await ground.seen(`calm-${kind}.rows`));
+  for (const kind of KINDS) expect(await ground.seen(ground.pipe(kind))).toBe(await ground.seen(ground.pipe(kind, "calm-")));
   expect(await ground.torn()).toEqual([]);
 
   // Each attempt counts the runs of its instance, and its only row says which one it was.
@@ -104,10 +104,12 @@ test("two schedulers and four executors: attempts of a window follow one another
 
 async function attempts({ results }: CrashGround): Promise<RunRecord[]> {
   const all: RunRecord[] = [];
-  for (let token: string | undefined, first = true; first || token; first = false) {
-    const page = await results.listRuns({ kind: "fetch" }, { size: 1_000, token });
-    all.push(...page.runs);
-    token = page.nextToken;
+  for (const kind of ["fetch", "sync"] as const) {
+    for (let token: string | undefined, first = true; first || token; first = false) {
+      const page = await results.listRuns({ kind }, { size: 1_000, token });
+      all.push(...page.runs);
+      token = page.nextToken;
+    }
   }
   return all.filter((run) => run.fence > 0n);
 }
