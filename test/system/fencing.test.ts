@@ -55,7 +55,8 @@ test("two schedulers and four executors: attempts of a window follow one another
   const all = [...byRun.values()].flat();
   expect(all.length).toBeGreaterThan(KINDS.length * WINDOWS * 4);
   expect(new Set(all.map((run) => run.executor)).size).toBe(EXECUTORS);
-  for (const kind of KINDS) expect(await ground.seen(ground.pipe(kind))).toBe(await ground.seen(ground.pipe(kind, "calm-")));
+  for (const kind of KINDS)
+    expect(await ground.seen(ground.pipe(kind))).toBe(await ground.seen(ground.pipe(kind, "calm-")));
   expect(await ground.torn()).toEqual([]);
 
   // Each attempt counts the runs of its instance, and its only row says which one it was.
