@@ -27,8 +27,8 @@ import { type Row, report } from "./report.ts";
 
 const ROWS = Number(process.argv[2] ?? 10_000_000);
 const WINDOWS = 4;
-/** A chunk of a fetch is sent with the piece that brings it to 8 MiB. */
-const CHUNK_ROWS = 90_000;
+/** A chunk of a fetch is sent with the piece that brings it to 6 MiB. */
+const CHUNK_ROWS = 70_000;
 const FETCH_TIMEOUT_MS = 280_000;
 const LOOK_MS = 100;
 const KIB_PER_MIB = 1_024;

@@ -5,7 +5,7 @@ import { type RowScan, scanRows } from "../../results/row-scan.ts";
 import type { Capabilities, Capability } from "./functions.ts";
 
 /** A chunk is sent when it has this many bytes: the larger, the fewer parts ClickHouse has to write and to merge. */
-const CHUNK_BYTES = 8 << 20;
+const CHUNK_BYTES = 6 << 20;
 /** Chunks on their way to the store; with one more, the guest waits. */
 const MAX_IN_FLIGHT = 1;
 export const MAX_EMIT_BYTES = 16 << 20;
@@ -16,14 +16,14 @@ const RELEASE_BYTES = 65_536;
 const REUSE_BYTES = 1 << 20;
 /** A chunk, and some of the piece that filled it. */
 const USUAL_BYTES = CHUNK_BYTES + (1 << 20);
-const MAX_SPARE_CHUNKS = 8;
+const MAX_SPARE_CHUNKS = 2;
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 
 /** Rows that all sinks of the process hold, waiting or on their way to the store. */
 const MAX_HELD_BYTES = 96 << 20;
 /** With this part of it in use, guests wait for one chunk before they fill the next. */
-const BUSY_SHARE = 3;
+const BUSY_SHARE = 6;
 
 /**
  * What many sinks may hold together. Over it each sends what it has, and its guest waits until that is stored. The
