@@ -1,10 +1,13 @@
 /** Small writes of many runs share an INSERT: collected by rows, bytes and age; bounded in all. */
+import type { Trace } from "./lost-answers.ts";
 
 export interface Parcel {
   readonly bytes: Uint8Array;
   readonly rows: number;
   /** Names the bytes, for when the parcel travels alone. */
   readonly token: string;
+  /** By which its rows are found; without, a second copy of it does no harm. */
+  readonly trace?: Trace;
 }
 
 export interface BatchLimits {

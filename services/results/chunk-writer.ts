@@ -1,6 +1,7 @@
 /** Stores the rows of one chunk: bytes unread where that goes well, else looked into by the policy of the dataset. */
 import { Fault, type Mistake } from "../kit/fault.ts";
-import { mayRecover, type Store } from "./client.ts";
+import type { Parcel } from "./batch.ts";
+import { type Insert, mayRecover, type Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
 import { inferColumns } from "./evolution.ts";
 import { allDeclared, type BadRow, badRows, neededColumns } from "./fitting.ts";
@@ -15,9 +16,9 @@ export interface ChunkPorts {
   readonly store: Store;
   readonly datasets: Datasets;
   /** An INSERT of its own. */
-  readonly insert: (sql: string, body: Uint8Array, token: string, params?: Record<string, unknown>) => Promise<unknown>;
+  readonly insert: (insert: Insert) => Promise<unknown>;
   /** An INSERT shared with others. */
-  readonly share: (sql: string, piece: Piece & { readonly token: string }) => Promise<void>;
+  readonly share: (sql: string, parcel: Parcel) => Promise<void>;
 }
 
 /**
@@ -38,18 +39,22 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
   const db = store.database;
 
   const storeBytes = async (into: Into, piece: Piece, dataset: Dataset) => {
-    const { chunk, token, ingestedMs } = into;
+    const { chunk, token, ingestedMs, before } = into;
+    const { runId, fence } = chunk;
+    const table = `${db}.${quote(rowsTable(dataset.dataset))}`;
+    const trace = { table, runId, fence, chunk: chunk.chunk, before, rows: piece.rows };
     const stamped =
       piece.bytes.length < OWN_INSERT_BYTES ? stampLines(piece, envelopeOf(chunk, ingestedMs)) : undefined;
-    if (stamped) return share(stampedInsert(db, dataset), { bytes: stamped, rows: piece.rows, token });
-    await insert(bareInsert(db, dataset), piece.bytes, token, {
-      run: chunk.runId,
-      fence: String(chunk.fence),
+    if (stamped) return share(stampedInsert(db, dataset), { bytes: stamped, rows: piece.rows, token, trace });
+    const params = {
+      run: runId,
+      fence: String(fence),
       attempt: chunk.attempt,
       chunk: chunk.chunk,
       resource: chunk.resource,
       ingested: (ingestedMs / 1_000).toFixed(3),
-    });
+    };
+    await insert({ sql: bareInsert(db, dataset), body: piece.bytes, token, params, assurance: [trace] });
   };
   const lookAgain = async (dataset: Dataset) => {
     datasets.forget(dataset.dataset);
@@ -155,7 +160,7 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
         ),
       );
       try {
-        await insert(sql, body, "");
+        await insert({ sql, body, token: "", assurance: "none" });
         return [];
       } catch (thrown) {
         if (!isRefusal(thrown)) throw thrown;
@@ -180,7 +185,9 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
       raw: lines[at],
       time: new Date(ingestedMs).toISOString(),
     }));
-    await insert(`INSERT INTO ${db}.rejects FORMAT JSONEachRow`, encodeRows(rows), `${token}/rejects/${reasons.size}`);
+    const sql = `INSERT INTO ${db}.rejects FORMAT JSONEachRow`;
+    const name = `${token}/rejects/${reasons.size}`;
+    await insert({ sql, body: encodeRows(rows), token: name, assurance: "repeat" });
   };
 
   const infer = (chunk: Chunk, bytes: Uint8Array): Promise<Dataset> => {
@@ -207,8 +214,9 @@ export function chunkWriter({ store, datasets, insert, share }: ChunkPorts) {
     let [firstRow, rejected] = [0, 0];
     for (const [i, piece] of pieces.entries()) {
       const token = `${chunk.runId}/${chunk.fence}/${chunk.chunk}${pieces.length > 1 ? `/${i}` : ""}`;
+      const before = firstRow - rejected;
       try {
-        rejected += await storePiece({ chunk, token, ingestedMs, firstRow }, piece, dataset);
+        rejected += await storePiece({ chunk, token, ingestedMs, firstRow, before }, piece, dataset);
         dataset = (await datasets.find(chunk.dataset)) ?? dataset;
       } catch (thrown) {
         if (i > 0 && !mayRecover(Fault.from(thrown))) await takeBack(chunk);
@@ -226,6 +234,8 @@ interface Into {
   readonly ingestedMs: number;
   /** Rows of the chunk before the piece. */
   readonly firstRow: number;
+  /** Those of them that were stored. */
+  readonly before: number;
 }
 
 /** Why rows are bad, by their place in the piece. */

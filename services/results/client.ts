@@ -5,6 +5,7 @@ import type { Fault } from "../kit/fault.ts";
 import type { Logger } from "../kit/log.ts";
 import { forEver, type RetryPolicy, retry } from "../kit/retry.ts";
 import { clickHouseFault, withoutCredentials } from "./clickhouse-fault.ts";
+import { type Assurance, type Counted, insertSurely } from "./lost-answers.ts";
 
 /** Defaults that changed between versions, or that hide a loss; never left to the server. */
 export const PINNED: ClickHouseSettings = {
@@ -40,6 +41,7 @@ export interface Insert {
   /** Names these exact bytes: sent twice, stored once. */
   readonly token: string;
   readonly params?: Record<string, unknown>;
+  readonly assurance: Assurance;
 }
 
 /** What the rest of the room needs of a server. */
@@ -53,8 +55,8 @@ export interface Store extends AsyncDisposable {
   /** The answer as text, in the format that the SQL itself names or else one JSON object a line. */
   text(sql: string, params?: Record<string, unknown>): Promise<string>;
   /**
-   * Stores the bytes once, trying again for as long as the signal allows. Resolves with the rows that were written now:
-   * 0 when the token was known. Errors: what retrying cannot mend.
+   * Stores the bytes once, trying again for as long as the signal allows. Resolves with the rows that ClickHouse read.
+   * Errors: what retrying cannot mend.
    */
   insert(insert: Insert, signal?: AbortSignal): Promise<number>;
   health(): Health;
@@ -125,12 +127,20 @@ export function connectStore({ url, database, log }: StoreOptions): Store {
         const { stream } = await client.exec({ query: sql, query_params: params, clickhouse_settings: settings });
         return Buffer.concat(await stream.toArray()).toString();
       }),
-    insert: (insert, signal) =>
-      retry(forEver, () => attempt(() => sendInsert(client, insert)), {
-        ...(signal ? { signal } : {}),
-        again: mayRecover,
-        onRetry: failed,
-      }),
+    insert: (insert, signal) => {
+      const patiently = <T>(work: (attempt: number) => Promise<T>) =>
+        retry(forEver, (tries) => attempt(() => work(tries)), {
+          ...(signal ? { signal } : {}),
+          again: mayRecover,
+          onRetry: failed,
+        });
+      return insertSurely(
+        insert,
+        (token) =>
+          patiently(async (tries) => ({ written: await sendInsert(client, { ...insert, token }), heard: tries === 1 })),
+        (query) => patiently(async () => (await client.query({ query, format: "JSONEachRow" })).json<Counted>()),
+      );
+    },
     async [Symbol.asyncDispose]() {
       await client.close();
     },

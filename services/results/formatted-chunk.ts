@@ -1,7 +1,7 @@
 /** Chunks that are CSV or Arrow: ClickHouse reads them as they came; what it refuses is looked into where it can be. */
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { arrowColumns } from "./arrow-schema.ts";
-import type { Store } from "./client.ts";
+import type { Insert, Store } from "./client.ts";
 import { storageType } from "./column.ts";
 import { csvLines, mayHaveNaiveField } from "./csv.ts";
 import type { Datasets } from "./datasets.ts";
@@ -14,20 +14,23 @@ import { quote, rowsTable } from "./sql-names.ts";
 export interface FormattedPorts {
   readonly store: Store;
   readonly datasets: Datasets;
-  /** An INSERT of its own. Resolves with the rows that it wrote: 0 when they were there already. */
-  readonly insert: (sql: string, body: Uint8Array, token: string, params?: Record<string, unknown>) => Promise<number>;
+  /** An INSERT of its own. Resolves with the rows that ClickHouse read. */
+  readonly insert: (insert: Insert) => Promise<number>;
   /** The same rows as NDJSON, by the policy of the dataset. */
   readonly storeLines: (chunk: Chunk, ndjson: Uint8Array) => Promise<Stored>;
 }
 
 /** Errors: as `Results.appendChunk`. */
 export function formattedWriter({ store, datasets, insert, storeLines }: FormattedPorts) {
-  const storeAs = async (chunk: Chunk, bytes: Uint8Array, sql: string): Promise<Stored> => {
+  const storeAs = async (chunk: Chunk, body: Uint8Array, sql: string): Promise<Stored> => {
     const { runId, fence, attempt, resource } = chunk;
+    const table = `${store.database}.${quote(rowsTable(chunk.dataset))}`;
+    const trace = { table, runId, fence, chunk: chunk.chunk, before: 0, rows: 1 };
     const envelope = { run: runId, fence: String(fence), attempt, chunk: chunk.chunk, resource };
     const params = { ...envelope, ingested: (Date.now() / 1_000).toFixed(3) };
-    const written = await insert(sql, bytes, `${runId}/${fence}/${chunk.chunk}`, params);
-    return { rows: written || (await countRows(store, chunk)), rejected: 0, bytes: bytes.length };
+    const token = `${runId}/${fence}/${chunk.chunk}`;
+    const rows = await insert({ sql, body, token, params, assurance: [trace] });
+    return { rows: rows || (await countRows(store, chunk)), rejected: 0, bytes: body.length };
   };
 
   return async (chunk: Chunk, bytes: Uint8Array): Promise<Stored> => {

@@ -36,7 +36,7 @@ export function openLogWriter(store: Store, log: Logger, stopping: AbortSignal):
     const body = Buffer.concat(lines);
     const token = createHash("sha256").update(body).digest("base64url");
     const sql = `INSERT INTO ${store.database}.logs FORMAT JSONEachRow`;
-    await store.insert({ sql, body, token }, stopping).catch((problem: Error) => {
+    await store.insert({ sql, body, token, assurance: "none" }, stopping).catch((problem: Error) => {
       dropped += lines.length;
       log.warn({ lines: lines.length, problem: problem.message }, "log lines were dropped");
     });

@@ -117,6 +117,7 @@ export async function redriveRejects(
     sql: `INSERT INTO ${store.database}.rejects FORMAT JSONEachRow`,
     body: encodeRows(marks),
     token: `${runId}/${fence}/redriven`,
+    assurance: "repeat",
   });
   const part: RunPart = { fence, chunks: 1 };
   await writer.commit({ ...run, fence, parts: [...run.parts, part], rows: run.rows + stored.rows });

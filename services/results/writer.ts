@@ -5,7 +5,7 @@ import { Semaphore, within } from "../kit/lifecycle.ts";
 import type { Logger } from "../kit/log.ts";
 import { Batch, type BatchLimits, Budget, type Parcel } from "./batch.ts";
 import { chunkWriter } from "./chunk-writer.ts";
-import type { Store } from "./client.ts";
+import type { Insert, Store } from "./client.ts";
 import type { Datasets } from "./datasets.ts";
 import { formattedWriter } from "./formatted-chunk.ts";
 import { openLogWriter } from "./log-writer.ts";
@@ -49,16 +49,18 @@ export function openWriter(store: Store, datasets: Datasets, options: WriterOpti
   const pending = new Set<Promise<unknown>>();
   const logs = openLogWriter(store, options.log, stopping.signal);
 
-  const insert = async (sql: string, body: Uint8Array, token: string, params: Record<string, unknown> = {}) => {
+  const insert = async (one: Insert) => {
     using _ = await inserts.acquire();
-    return await store.insert({ sql, body, token, params }, stopping.signal);
+    return await store.insert(one, stopping.signal);
   };
   const share = (sql: string, parcel: Parcel): Promise<void> => {
     let batch = batches.get(sql);
     if (!batch) {
       batch = new Batch(options, async (parcels) => {
         const body = Buffer.concat(parcels.map((one) => one.bytes));
-        await insert(sql, body, tokenOf(parcels, body));
+        const traces = parcels.flatMap(({ trace }) => trace ?? []);
+        const assurance = traces.length === parcels.length ? traces : "repeat";
+        await insert({ sql, body, token: tokenOf(parcels, body), assurance });
       });
       batches.set(sql, batch);
       if (batches.size > REMEMBERED_BATCHES) batches.delete(batches.keys().next().value as string);
