@@ -31,6 +31,8 @@ const PIPES = Number(process.argv[2] ?? 1_000);
 const ONLY = process.argv[3];
 const ROWS = 10;
 const CREATED_AT_ONCE = 32;
+/** A table that is written to takes over a megabyte: 800 of them fill a gigabyte. */
+const MEMORY_MIB = 4_096;
 const MAX_MS = 300_000;
 
 interface Ground extends AsyncDisposable {
@@ -50,7 +52,7 @@ interface Found {
 
 async function openGround(nats: boolean): Promise<Ground> {
   const stack = new AsyncDisposableStack();
-  const clickhouse = stack.use(await startTestClickHouse());
+  const clickhouse = stack.use(await startTestClickHouse(MEMORY_MIB));
   const stores = { CLICKHOUSE_URL: clickhouse.url, CLICKHOUSE_READER_URL: clickhouse.readerUrl };
   const open = { url: clickhouse.url, readerUrl: clickhouse.readerUrl, log: silentLog };
   let bus: Bus;

@@ -26,9 +26,9 @@ export interface TestClickHouse extends AsyncDisposable {
 /** Enough for a test's rows; small enough for several at once. */
 const MEMORY_MIB = 1_024;
 
-export async function startTestClickHouse(): Promise<TestClickHouse> {
+export async function startTestClickHouse(memoryMib = MEMORY_MIB): Promise<TestClickHouse> {
   const folder = await mkdtemp(join(tmpdir(), "millrace-clickhouse-"));
-  const start = (port: number) => startClickHouse({ folder, port, memoryMib: MEMORY_MIB, log: silentLog });
+  const start = (port: number) => startClickHouse({ folder, port, memoryMib, log: silentLog });
   let server: ClickHouseServer | undefined = await start(0);
   const { url, readerUrl } = server;
   const end = async () => {
