@@ -25,7 +25,7 @@ export function formattedWriter({ store, datasets, insert, storeLines }: Formatt
   const storeAs = async (chunk: Chunk, body: Uint8Array, sql: string): Promise<Stored> => {
     const { runId, fence, attempt, resource } = chunk;
     const table = `${store.database}.${quote(rowsTable(chunk.dataset))}`;
-    const trace = { table, runId, fence, chunk: chunk.chunk, before: 0, rows: 1 };
+    const trace = { table, runId, fence, chunk: chunk.chunk, before: 0, rows: undefined };
     const envelope = { run: runId, fence: String(fence), attempt, chunk: chunk.chunk, resource };
     const params = { ...envelope, ingested: (Date.now() / 1_000).toFixed(3) };
     const token = `${runId}/${fence}/${chunk.chunk}`;

@@ -15,8 +15,8 @@ export interface Trace {
   readonly chunk: number;
   /** Rows of the chunk that were there before the INSERT. */
   readonly before: number;
-  /** Rows of the INSERT; a count that is not known is 1. */
-  readonly rows: number;
+  /** Rows of the INSERT; undefined: as many as ClickHouse read. */
+  readonly rows: number | undefined;
 }
 
 /**
@@ -48,7 +48,7 @@ export async function insertSurely(
     const { written, heard } = await send(copy === 1 ? token : `${token}/copy/${copy}`);
     if (heard || assurance === "none") return written;
     if (assurance === "repeat") continue;
-    const found = await look(assurance, rows);
+    const found = await look(assurance, written, rows);
     if (found === "all") return written;
     if (found === "some") {
       throw new Fault("unavailable", `ClickHouse has lost a part of the INSERT ${token}; its run begins again`);
@@ -63,7 +63,8 @@ export interface Counted {
   readonly n: string;
 }
 
-async function look(traces: readonly Trace[], rows: (sql: string) => Promise<readonly Counted[]>) {
+/** ClickHouse counts what it read, also of what it then takes for a duplicate. */
+async function look(traces: readonly Trace[], read: number, rows: (sql: string) => Promise<readonly Counted[]>) {
   const counts = new Map<string, number>();
   const keyOf = (run: string, fence: string, chunk: number) => `${fence}/${chunk}/${run}`;
   for (let at = 0; at < traces.length; at += MAX_TRACES_AT_ONCE) {
@@ -74,7 +75,7 @@ async function look(traces: readonly Trace[], rows: (sql: string) => Promise<rea
     );
     for (const { run, fence, chunk, n } of found) counts.set(keyOf(run, fence, chunk), Number(n));
   }
-  const seen = traces.map(({ runId, fence, chunk, before, rows: sent }) => {
+  const seen = traces.map(({ runId, fence, chunk, before, rows: sent = Math.max(1, read) }) => {
     const n = (counts.get(keyOf(runId, String(fence), chunk)) ?? 0) - before;
     return n >= sent ? "all" : n <= 0 ? "none" : "some";
   });

@@ -80,20 +80,27 @@ test("rows that are there are not sent again, however often the answer is lost",
   expect(await rowsOf(second, "SELECT count() FROM runs FINAL")).toEqual([["1"]]);
 });
 
-test("where only some of its parts are there, the attempt ends: the next one replaces them", async () => {
-  await using server = await startTestClickHouse();
-  const [first, second] = await openTwo(server, { ...plain, datetime: "time", storage: { partition: "day" } });
-  await using _first = first;
-  await using _second = second;
-  const rows = numbers(0, 10).map(({ n }) => ({ n, time: `2024-01-0${1 + (n % 2)}T00:00:00Z` }));
-  const chunk = chunkOf({ rows: ndjson(rows) });
-  await first.appendChunk(chunk);
-  const [some = ""] = await partsOf(server, "weather__rows");
-  await killAndLose(server, [some]);
-  const again = duringRestart(server, second.appendChunk(chunk));
-  await expect(again).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("a part of the") });
-  const next = { runId: RUN.runId, fence: RUN.fence + 1n };
-  await second.appendChunk({ ...chunk, ...next });
-  await second.commit(runRecord({ ...next, parts: [{ fence: next.fence, chunks: 1 }] }));
-  expect(await counted(second)).toEqual([["10", "10"]]);
-});
+test.each(["ndjson", "csv"] as const)(
+  "%s of which only some parts are there: the next attempt replaces them",
+  async (format) => {
+    await using server = await startTestClickHouse();
+    const [first, second] = await openTwo(server, { ...plain, datetime: "time", storage: { partition: "day" } });
+    await using _first = first;
+    await using _second = second;
+    const rows = numbers(0, 10).map(({ n }) => ({ n, time: `2024-01-0${1 + (n % 2)}T00:00:00Z` }));
+    const csv = Buffer.from(`n,time\n${rows.map(({ n, time }) => `${n},${time}\n`).join("")}`);
+    const chunk = chunkOf({ format, rows: format === "csv" ? csv : ndjson(rows) });
+    await first.appendChunk(chunk);
+    const [some = ""] = await partsOf(server, "weather__rows");
+    await killAndLose(server, [some]);
+    const again = duringRestart(server, second.appendChunk(chunk));
+    await expect(again).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("a part of the"),
+    });
+    const next = { runId: RUN.runId, fence: RUN.fence + 1n };
+    await second.appendChunk({ ...chunk, ...next });
+    await second.commit(runRecord({ ...next, parts: [{ fence: next.fence, chunks: 1 }] }));
+    expect(await counted(second)).toEqual([["10", "10"]]);
+  },
+);
