@@ -1,4 +1,6 @@
 /** Small writes of many runs share an INSERT: collected by rows, bytes and age; bounded in all. */
+import { Fault } from "../kit/fault.ts";
+import { mayRecover } from "./client.ts";
 import type { Trace } from "./lost-answers.ts";
 
 export interface Parcel {
@@ -30,7 +32,8 @@ interface Waiting extends Parcel {
 }
 
 /**
- * `send` stores all parcels or none. When it fails for several, each is sent alone, so that one bad parcel fails alone.
+ * `send` stores all parcels or none, or fails as `unavailable` when that is not known: then all of them fail. When it
+ * is refused for several, each is sent alone, so that one bad parcel fails alone.
  */
 export class Batch {
   readonly #limits: BatchLimits;
@@ -87,8 +90,12 @@ export class Batch {
       await this.#send(parcels);
       for (const parcel of parcels) parcel.resolve();
     } catch (problem) {
-      if (parcels.length === 1) parcels[0]?.reject(problem);
-      else for (const parcel of parcels) await this.#settle([parcel]);
+      // Some of the rows may be there: sent alone, under other tokens, they would be there twice.
+      const unsure = mayRecover(Fault.from(problem));
+      for (const parcel of parcels) {
+        if (unsure || parcels.length === 1) parcel.reject(problem);
+        else await this.#settle([parcel]);
+      }
     }
   }
 }
