@@ -4,7 +4,7 @@ import { Fault } from "../kit/fault.ts";
 import { apiOf, named, rangeOf, showStretch } from "./api.ts";
 import { stream } from "./api-stream.ts";
 import { MAX_RATE } from "./backfill-commands.ts";
-import type { Command, Flag, Invocation } from "./command.ts";
+import { type Command, type Flag, type Invocation, Misuse } from "./command.ts";
 import { restJson } from "./rest-json.ts";
 import { type Bar, table } from "./terminal.ts";
 import { verifySource } from "./verify-source.ts";
@@ -58,6 +58,7 @@ export const maintenanceCommands: readonly Command[] = [
     },
     async run(invocation) {
       if (invocation.flags.source) return verifySource(invocation);
+      if (invocation.flags.rate !== undefined) throw new Misuse("--rate is for --source: nobody else is asked");
       const { args, flags, terminal } = invocation;
       const request = { name: named("pipes", args[0]), ...spanOf(invocation), repair: flags.repair === true };
       const all = await follow(

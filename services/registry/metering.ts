@@ -4,7 +4,7 @@
  * is that of the longest way and the same in every run; bulk operations are charged by their length. Pure.
  */
 import type { Mistake } from "../kit/fault.ts";
-import { FIELD, type Reading, SECTIONS } from "./wasm-sections.ts";
+import { FIELD, leb, type Reading, SECTIONS } from "./wasm-sections.ts";
 
 export const GAS_EXPORT = "__gas";
 /** What code at instantiation may use, before the host sets the real limit. */
@@ -49,7 +49,7 @@ export function meterModule(bytes: Uint8Array, reading: Reading): Uint8Array {
   let added = false;
   const addGlobal = (rest: Uint8Array) => {
     const entry = [0x7e, 1, 0x42, ...signed(START_GAS), END];
-    parts.push(section(6, [Buffer.from(unsigned(gas + 1)), rest, Buffer.from(entry)]));
+    parts.push(section(6, [Buffer.from(leb(gas + 1)), rest, Buffer.from(entry)]));
     added = true;
   };
   for (const { id, start, bodyStart, end } of reading.sections) {
@@ -58,8 +58,8 @@ export function meterModule(bytes: Uint8Array, reading: Reading): Uint8Array {
     else {
       if (!added && AFTER_GLOBALS.has(name)) addGlobal(new Uint8Array(0));
       if (name === "export") {
-        const entry = [GAS_EXPORT.length, ...Buffer.from(GAS_EXPORT), 3, ...unsigned(gas)];
-        const count = Buffer.from(unsigned(reading.exports.length + 1));
+        const entry = [GAS_EXPORT.length, ...Buffer.from(GAS_EXPORT), 3, ...leb(gas)];
+        const count = Buffer.from(leb(reading.exports.length + 1));
         parts.push(section(id, [count, bytes.subarray(afterNumber(bytes, bodyStart), end), Buffer.from(entry)]));
       } else if (name === "code") parts.push(codeSection(bytes, bodyStart, reading, gas));
       else parts.push(bytes.subarray(start, end));
@@ -73,12 +73,12 @@ const AFTER_GLOBALS = new Set(["export", "start", "element", "code", "data", "da
 function codeSection(bytes: Uint8Array, at: number, { functionTypes, types }: Reading, gas: number): Uint8Array {
   const reader = new Code(bytes, at);
   const count = reader.number();
-  const bodies: Uint8Array[] = [Buffer.from(unsigned(count))];
+  const bodies: Uint8Array[] = [Buffer.from(leb(count))];
   for (let i = 0; i < count; i += 1) {
     const length = reader.number();
     const parameters = parametersOf(types[functionTypes[i] ?? -1] ?? "");
     const body = meterBody(reader, reader.at + length, parameters, gas);
-    bodies.push(Buffer.from(unsigned(body.byteLength)), body);
+    bodies.push(Buffer.from(leb(body.byteLength)), body);
   }
   return section(10, bodies);
 }
@@ -119,8 +119,8 @@ function meterBody(code: Code, end: number, parameters: number, gas: number): Ui
   }
   const parts: Uint8Array[] = [];
   if (bulks.length) {
-    const added = Buffer.from([...unsigned(1), 0x7f]);
-    parts.push(Buffer.from(unsigned(groups + 1)), bytes.subarray(groupsStart, entry.at), added);
+    const added = Buffer.from([...leb(1), 0x7f]);
+    parts.push(Buffer.from(leb(groups + 1)), bytes.subarray(groupsStart, entry.at), added);
   } else parts.push(bytes.subarray(localsStart, entry.at));
   const bulkCharge = Buffer.from(chargeForLength(gas, locals));
   const inserts = [
@@ -138,18 +138,18 @@ function meterBody(code: Code, end: number, parameters: number, gas: number): Ui
 
 /** `gas -= n; if (gas < 0) unreachable`. */
 const chargeFor = (gas: number, instructions: number) => [
-  ...[0x23, ...unsigned(gas), 0x42, ...signed(instructions), 0x7d, 0x24, ...unsigned(gas)],
+  ...[0x23, ...leb(gas), 0x42, ...signed(instructions), 0x7d, 0x24, ...leb(gas)],
   ...trapWhenEmpty(gas),
 ];
 
 /** The same for the length on top of the stack, which stays there. */
 const chargeForLength = (gas: number, local: number) => [
-  ...[0x22, ...unsigned(local), 0x23, ...unsigned(gas), 0x20, ...unsigned(local), 0xad],
-  ...[0x42, BULK_SHIFT, 0x88, 0x7d, 0x24, ...unsigned(gas)],
+  ...[0x22, ...leb(local), 0x23, ...leb(gas), 0x20, ...leb(local), 0xad],
+  ...[0x42, BULK_SHIFT, 0x88, 0x7d, 0x24, ...leb(gas)],
   ...trapWhenEmpty(gas),
 ];
 
-const trapWhenEmpty = (gas: number) => [0x23, ...unsigned(gas), 0x42, 0, 0x53, 0x04, 0x40, 0x00, END];
+const trapWhenEmpty = (gas: number) => [0x23, ...leb(gas), 0x42, 0, 0x53, 0x04, 0x40, 0x00, END];
 
 /** Walks over instructions without understanding more of them than their length. */
 export class Code {
@@ -292,13 +292,10 @@ function afterNumber(bytes: Uint8Array, at: number): number {
   return code.at;
 }
 
-function section(id: number, parts: readonly Uint8Array[]): Uint8Array {
+/** A section with its header. */
+export function section(id: number, parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  return Buffer.concat([Buffer.from([id, ...unsigned(length)]), ...parts]);
-}
-
-function unsigned(value: number): number[] {
-  return value < 128 ? [value] : [(value & 127) | 128, ...unsigned(Math.floor(value / 128))];
+  return Buffer.concat([Buffer.from([id, ...leb(length)]), ...parts]);
 }
 
 /** LEB128 of a positive number that is read with a sign. */

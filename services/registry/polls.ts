@@ -5,8 +5,8 @@
  * nobody and is longer than a little. Pure.
  */
 import { Fault } from "../kit/fault.ts";
-import { Code, Unknown } from "./metering.ts";
-import { FIELD, type Reading, SECTIONS } from "./wasm-sections.ts";
+import { Code, section, Unknown } from "./metering.ts";
+import { FIELD, leb, type Reading, SECTIONS } from "./wasm-sections.ts";
 
 /** `loop end`. */
 const PLACE = Buffer.of(0x03, 0x40, 0x0b);
@@ -22,9 +22,7 @@ export function withPolls(bytes: Uint8Array, { sections }: Reading): Uint8Array 
   try {
     const parts = polledBodies(new Code(bytes, code.bodyStart));
     if (parts.length === 1) return bytes;
-    const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    const head = Buffer.from([code.id, ...leb(length)]);
-    return Buffer.concat([bytes.subarray(0, code.start), head, ...parts, bytes.subarray(code.end)]);
+    return Buffer.concat([bytes.subarray(0, code.start), section(code.id, parts), bytes.subarray(code.end)]);
   } catch (thrown) {
     if (!(thrown instanceof Unknown)) throw thrown;
     const [problem, fix] = [`cannot be followed: ${thrown.message}`, "build without that feature"];
@@ -78,8 +76,4 @@ function placesOf(code: Code, end: number): number[] {
   if (code.at !== end) throw new Unknown("its code could not be followed to the end");
   if (!calls && end - start - written > SHORT_BYTES && !isThere(entry)) places.unshift(entry);
   return places;
-}
-
-function leb(value: number): number[] {
-  return value < 128 ? [value] : [(value & 127) | 128, ...leb(Math.floor(value / 128))];
 }

@@ -279,3 +279,8 @@ function readSection(reading: Reading, name: string, cursor: Cursor): void {
   };
   readers[name]?.();
 }
+
+/** LEB128 of a number that is not negative. */
+export function leb(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...leb(Math.floor(value / 128))];
+}

@@ -2,7 +2,7 @@
 import { Fault, type Mistake } from "../kit/fault.ts";
 import { meteringMistakes, meterModule } from "./metering.ts";
 import { withPolls } from "./polls.ts";
-import { FIELD, type Limits, type Reading, readModule, SECTIONS } from "./wasm-sections.ts";
+import { FIELD, type Limits, leb, type Reading, readModule, SECTIONS } from "./wasm-sections.ts";
 
 /** Entries of one table; also written in as its maximum. Tables live on the heap of a lane, beside other guests. */
 export const TABLE_MAX_ENTRIES = 131_072;
@@ -259,9 +259,3 @@ const names = (list: readonly { readonly name: string }[]) => {
 const capped = ({ min, max }: Limits, cap: number): number[] => [1, ...leb(min), ...leb(Math.min(max ?? cap, cap))];
 
 const vector = (entries: readonly number[][]): number[] => [...leb(entries.length), ...entries.flat()];
-
-function leb(value: number): number[] {
-  const low = value % 128;
-  const rest = Math.floor(value / 128);
-  return rest === 0 ? [low] : [low + 128, ...leb(rest)];
-}
